@@ -1,0 +1,9 @@
+"""The two errors that are meant for a user: their message names the thing, the place and the way out."""
+
+
+class ConfigError(Exception):
+    """What was asked for cannot be: a wrong key, value, file or combination (exit code 2)."""
+
+
+class RunError(Exception):
+    """What was asked for could be, but went wrong while running (exit code 1)."""
