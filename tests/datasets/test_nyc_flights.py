@@ -12,8 +12,8 @@ import pytest
 
 from stream_prune import datasets
 from stream_prune.datasets import nyc_flights
-from stream_prune.errors import ConfigError
 from stream_prune.encoding import encode
+from stream_prune.errors import ConfigError
 from stream_prune.features import load_spec
 
 HOUR = 3_600_000
