@@ -1,0 +1,1 @@
+"""Prequential figures: normalized entropy, AUC, calibration."""
