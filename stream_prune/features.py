@@ -191,7 +191,8 @@ def hash_strings(values: pa.Array) -> npt.NDArray[np.int64]:
         len(words),
     )
     codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return np.append(ids, MISSING_ID)[codes]
+    hashed: npt.NDArray[np.int64] = np.append(ids, MISSING_ID)[codes]
+    return hashed
 
 
 def load_spec(path: str | Path) -> FeatureSpec:

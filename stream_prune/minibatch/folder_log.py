@@ -1,0 +1,191 @@
+"""The mini-batch log as a folder.
+
+    log.json                                  the header, written once
+    commits/<shard>/<number>.json             ONE sequence of claims and commits per shard
+    batches/<window end>-<shard>-<index>.arrow
+    dead_letters/<window end>-<shard>-<epoch>.jsonl
+    temporary/                                drafts of writers at work
+
+Every file is created exclusively (:mod:`stream_prune.minibatch.publish`). A claim takes a number of
+the same sequence as the commits do, so whoever was there before collides with it at its next commit
+and is refused: two writers can never both extend a shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from stream_prune.errors import ConfigError, RunError
+from stream_prune.features import FeatureSpec
+from stream_prune.minibatch.batch import BatchName, MiniBatch, schema
+from stream_prune.minibatch.commit import BatchRef, Claim, Commit, parse_record
+from stream_prune.minibatch.folder_writer import FolderLogWriter
+from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.publish import publish, sync_folder, told
+
+HEADER = "log.json"
+
+
+class FolderLog:
+    """A log in a folder: :meth:`create` or :meth:`open` it, then write or read shards."""
+
+    def __init__(self, path: Path, header: LogHeader) -> None:
+        self.path = path
+        self.header = header
+
+    @classmethod
+    def create(cls, path: str | Path, header: LogHeader) -> FolderLog:
+        """A new log, or the one that is there if it has the same header.
+
+        Raises:
+            ConfigError: the folder holds a log with another header; the differing parts are named.
+            RunError: the folder can't be written.
+        """
+        path = Path(path)
+        shards = [path / "commits" / str(shard) for shard in range(header.shards)]
+        folders = [path / "batches", path / "dead_letters", path / "temporary", *shards]
+        for folder in folders:
+            with told(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        publish(
+            path / HEADER,
+            header.to_json().encode(),
+            temporary=path / "temporary",
+            owner="header",
+        )
+        for folder in (path / "commits", path, path.absolute().parent):
+            sync_folder(folder)
+        log = cls(path, _read_header(path))
+        log.header.require_equal(header, str(path))
+        return log
+
+    @classmethod
+    def open(cls, path: str | Path, spec: FeatureSpec | None = None) -> FolderLog:
+        """An existing log, to read; with ``spec``, only if its rows were encoded by that one.
+
+        Raises:
+            ConfigError: there is no log, or one of another specification; the parts are named.
+        """
+        log = cls(Path(path), _read_header(Path(path)))
+        log.header.require_spec(log.spec if spec is None else spec, str(path))
+        return log
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        """The feature specification of the rows."""
+        return FeatureSpec.from_dict(self.header.features)
+
+    def writer(self, shard: int) -> FolderLogWriter:
+        """Claim a shard for writing: every earlier writer of it is stale from now on.
+
+        Raises:
+            RunError: the folder can't be written, or its commit sequence is damaged.
+        """
+        if not 0 <= shard < self.header.shards:
+            raise ConfigError(
+                f"{self.path}: shard = {shard}: the log has the shards 0 to "
+                f"{self.header.shards - 1}"
+            )
+        return FolderLogWriter(self, shard)
+
+    def record_path(self, shard: int, number: int) -> Path:
+        """The file of a record of a shard's sequence."""
+        return self.path / "commits" / str(shard) / f"{number:010d}.json"
+
+    def batch_path(self, name: BatchName) -> Path:
+        """The file of a batch."""
+        return self.path / "batches" / f"{name}.arrow"
+
+    def record(self, shard: int, number: int) -> Claim | Commit | None:
+        """A record of a shard's sequence, None if there is none of that number yet.
+
+        Raises:
+            RunError: the file can't be read or holds no record of this log.
+        """
+        path = self.record_path(shard, number)
+        with told(path):
+            try:
+                text = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        try:
+            record = parse_record(text)
+        except ValueError as error:
+            raise RunError(
+                f"{path}: damaged: {error}: restore the file, or replay the events into a new log"
+            ) from None
+        if isinstance(record, Commit) and record.fingerprint != self.header.fingerprint:
+            raise RunError(
+                f"{path}: the commit is of the feature specification {record.fingerprint[:12]}, "
+                f"the log of {self.header.fingerprint[:12]}: the folder mixes two logs"
+            )
+        return record
+
+    def commits(self, shard: int, start: int = 0) -> list[tuple[int, Commit]]:
+        """The commits of a shard from sequence number ``start`` on, each with its number.
+
+        Numbers are consecutive, so a poll costs one failed open and lists nothing.
+
+        Raises:
+            RunError: a record can't be read.
+        """
+        found: list[tuple[int, Commit]] = []
+        number = start
+        while (record := self.record(shard, number)) is not None:
+            if isinstance(record, Commit):
+                found.append((number, record))
+            number += 1
+        return found
+
+    def read_arrow(self, name: BatchName, ref: BatchRef) -> pa.RecordBatch:
+        """A batch as written (memory-mapped), after its digest was verified.
+
+        Raises:
+            RunError: the file is missing, cut short or altered.
+        """
+        path = self.batch_path(name)
+        with told(path):
+            data = _map(path)
+        if hashlib.sha256(data).hexdigest() != ref.digest:
+            raise RunError(
+                f"{path}: not the {ref.rows} rows that were committed ({len(data)} bytes with "
+                "another digest): restore the file, or replay the events into a new log"
+            )
+        return pa.ipc.open_file(data).get_batch(0)
+
+    def read(self, name: BatchName, ref: BatchRef, spec: FeatureSpec) -> MiniBatch:
+        """A batch as arrays, after its digest was verified.
+
+        Raises:
+            RunError: the file is missing, cut short or altered.
+        """
+        return MiniBatch.from_arrow(spec, name, self.read_arrow(name, ref))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of every batch."""
+        return schema(self.spec)
+
+
+def _map(path: Path) -> pa.Buffer:
+    if path.stat().st_size == 0:  # an empty file can't be mapped
+        return pa.py_buffer(b"")
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
+
+
+def _read_header(path: Path) -> LogHeader:
+    file = path / HEADER
+    try:
+        return LogHeader.from_json(file.read_bytes(), str(file))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no mini-batch log (there is no {HEADER} in it): "
+            "name the folder that `stream-prune replay` wrote"
+        ) from None
+    except OSError as error:
+        raise RunError(f"{file}: {error.strerror or error}") from error

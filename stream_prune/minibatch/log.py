@@ -1,0 +1,57 @@
+"""What every mini-batch log offers, wherever it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from stream_prune.errors import RunError
+from stream_prune.features import FeatureSpec
+from stream_prune.minibatch.batch import BatchName, MiniBatch
+from stream_prune.minibatch.commit import BatchRef, Commit
+from stream_prune.minibatch.header import LogHeader
+
+
+class StaleWriter(RunError):  # noqa: N818  a state to handle, like StopIteration
+    """A newer writer has claimed the shard; this one can do nothing any more."""
+
+
+class LogWriter(Protocol):
+    """The one writer of a shard: batches and dead letters first, then their commit."""
+
+    epoch: int
+    last: Commit | None
+    """The shard's last commit, by whatever writer; None before the first."""
+
+    def write_batch(self, window_end: int, index: int, batch: pa.RecordBatch) -> BatchRef:
+        """Write batch ``index`` of a window; idempotent for the same rows."""
+
+    def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what can't be learned from, with the commit of ``window_end``."""
+
+    def commit(self, commit: Commit) -> None:
+        """Close a window for good."""
+
+
+class MiniBatchLog(Protocol):
+    """Shards, each a sequence of commits, and the batches that they name."""
+
+    @property
+    def header(self) -> LogHeader: ...
+
+    @property
+    def spec(self) -> FeatureSpec: ...
+
+    def writer(self, shard: int) -> LogWriter:
+        """Claim a shard."""
+
+    def commits(self, shard: int, start: int = 0) -> list[tuple[int, Commit]]:
+        """The commits of a shard from sequence number ``start`` on, each with its number."""
+
+    def read_arrow(self, name: BatchName, ref: BatchRef) -> pa.RecordBatch:
+        """A batch as written, its digest verified."""
+
+    def read(self, name: BatchName, ref: BatchRef, spec: FeatureSpec) -> MiniBatch:
+        """A batch as arrays, its digest verified."""
