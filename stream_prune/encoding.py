@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_prune.errors import ConfigError
+from stream_prune.event_times import event_times
 from stream_prune.features import (
     EVENT_KEY,
     EVENT_TIME,
+    FLOAT32_MAX,
     LABEL,
     MISSING_ID,
     Categorical,
@@ -24,10 +26,19 @@ from stream_prune.features import (
     hash_strings,
 )
 
+_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+_ID_RANGE = f"an integer id must be in [0, {MISSING_ID - 1}]"
+
 
 @dataclass(frozen=True)
 class Encoded:
-    """``batch`` holds the good rows, encoded; ``good`` [B] says which those are; ``reasons`` name the others."""
+    """What became of a raw batch.
+
+    Attributes:
+        batch: the good rows, encoded.
+        good: bool [rows of the raw batch]: which those are.
+        reasons: for every other row its number and why it cannot be used.
+    """
 
     batch: pa.RecordBatch
     good: npt.NDArray[np.bool_]
@@ -45,7 +56,7 @@ class _Rows:
         self, bad: npt.NDArray[np.bool_], column: str, values: pa.Array, allowed: str
     ) -> None:
         for row in np.flatnonzero(bad & self.good).tolist():
-            self.reasons[row] = f"column {column!r}: {str(values[row].as_py())[:80]!r}: {allowed}"
+            self.reasons[row] = f"column {column!r}: {_shown(values[row])}: {allowed}"
         self.good &= ~bad
 
 
@@ -53,76 +64,48 @@ def encode(spec: FeatureSpec, raw: pa.RecordBatch, *, labels: bool = True) -> En
     """Encode raw columns into what the mini-batch log stores and what a model is fed.
 
     With ``labels=False`` (serving) only the input columns are read. The result has, in this order,
-    dense columns (float32, transformed), categorical columns (int64, or list<int64>), and with labels
-    ``__event_time`` (int64 ms), ``__label`` (float32, null = unlabelled) and, if the spec has a key,
-    ``__event_key``.
+    dense columns (float32, transformed), categorical columns (int64, or list<int64>), and with
+    labels ``__event_time`` (int64 ms), ``__label`` (float32, null = unlabelled) and, if the spec
+    has a key, ``__event_key``. Empty text in a numeric column counts as missing.
 
     Raises:
         ConfigError: a column is missing or of a type that can't hold what the spec says.
     """
-    wanted = spec.columns if labels else spec.inputs
-    missing = [name for name in wanted if name not in raw.schema.names]
-    if missing:
-        raise ConfigError(
-            f"column {missing[0]!r} is missing; there are: {', '.join(raw.schema.names)}"
-        )
+    names = raw.schema.names
+    for name in spec.columns if labels else spec.inputs:
+        if names.count(name) != 1:
+            what = "there twice" if name in names else "missing"
+            raise ConfigError(f"column {name!r} is {what}; there are: {', '.join(names)}")
     rows = _Rows(raw.num_rows)
     columns: dict[str, pa.Array] = {}
     for dense in spec.dense:
         columns[dense.name] = _encode_dense(dense, raw.column(dense.name), rows)
     for categorical in spec.categorical:
-        columns[categorical.name] = _encode_categorical(
-            categorical, raw.column(categorical.name), rows
-        )
+        encoder = _encode_lists if categorical.multi else _encode_single
+        columns[categorical.name] = encoder(categorical, raw.column(categorical.name), rows)
     if labels:
         columns[EVENT_TIME] = _encode_time(spec.event_time, raw.column(spec.event_time), rows)
         columns[LABEL] = _encode_label(spec.label, raw.column(spec.label), rows)
         if spec.event_key is not None:
-            columns[EVENT_KEY] = _encode_ids(spec.event_key, raw.column(spec.event_key), rows)
+            columns[EVENT_KEY] = _encode_key(spec.event_key, raw.column(spec.event_key), rows)
     batch = pa.RecordBatch.from_pydict(columns)
     if not rows.good.all():
         batch = batch.filter(pa.array(rows.good))
     return Encoded(batch, rows.good, sorted(rows.reasons.items()))
 
 
-def _numbers(column: str, values: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast to numbers; text that is no number becomes NaN-like null and is told apart by the caller."""
-    if pa.types.is_boolean(values.type):
-        return values.cast(pa.int8()).cast(to)
-    if (
-        pa.types.is_integer(values.type)
-        or pa.types.is_floating(values.type)
-        or pa.types.is_null(values.type)
-    ):
-        return values.cast(to, safe=False)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        number = pc.match_substring_regex(values, r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
-        return pc.if_else(number, pc.utf8_trim_whitespace(values), None).cast(to)
-    raise ConfigError(f"column {column!r} has the type {values.type}: numbers are needed")
-
-
-def _encode_dense(column: Dense, values: pa.Array, rows: _Rows) -> pa.Array:
-    numbers = _numbers(column.name, values, pa.float64())
-    x = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
-    rows.refuse(
-        numbers.is_null().to_numpy(False) & values.is_valid().to_numpy(False),
-        column.name,
-        values,
-        "is no number",
-    )
+def _encode_dense(column: Dense, raw: pa.Array, rows: _Rows) -> pa.Array:
+    values = _plain(raw)
+    x, unreadable = _numbers(column.name, values)
+    rows.refuse(unreadable, column.name, values, "is no number")
     absent = np.isnan(x)
     if column.missing is None:
-        rows.refuse(
-            absent,
-            column.name,
-            values,
-            "is missing (give the column a `missing` value to accept this)",
-        )
+        allowed = "is missing (give the column a `missing` value to accept this)"
+        rows.refuse(absent, column.name, values, allowed)
     else:
         x = np.where(absent, column.missing, x)
-    rows.refuse(
-        np.isinf(x) | (np.abs(x) > np.finfo(np.float32).max), column.name, values, "must be finite"
-    )
+    too_large = np.abs(x) > FLOAT32_MAX
+    rows.refuse(too_large, column.name, values, "must be a finite float32 number")
     x = np.where(rows.good, x, 0.0)
     if column.transform == "log1p":
         x = np.log1p(np.maximum(x, 0.0))
@@ -131,110 +114,138 @@ def _encode_dense(column: Dense, values: pa.Array, rows: _Rows) -> pa.Array:
     return pa.array(x.astype(np.float32))
 
 
-def _encode_ids(column: str, values: pa.Array, rows: _Rows | None) -> pa.Array:
-    kind = values.type
-    if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
+def _encode_label(column: str, raw: pa.Array, rows: _Rows) -> pa.Array:
+    values = _plain(raw)
+    x, unreadable = _numbers(column, values)
+    absent = _blank(values)
+    bad = unreadable | ~(absent | (x == 0) | (x == 1))
+    rows.refuse(bad, column, values, "a label is 0, 1 or null")
+    return pa.array(np.where(rows.good & ~absent, x, 0).astype(np.float32), mask=absent)
+
+
+def _encode_single(column: Categorical, values: pa.Array, rows: _Rows) -> pa.Array:
+    if _is_list(values.type):
+        raise ConfigError(
+            f"column {column.name!r} holds lists: the feature specification says one id a row "
+            "(multi: false)"
+        )
+    ids, bad = _ids(column.name, values)
+    rows.refuse(bad, column.name, values, _ID_RANGE)
+    return pa.array(ids)
+
+
+def _encode_lists(column: Categorical, values: pa.Array, rows: _Rows) -> pa.Array:
+    if pa.types.is_null(values.type):
+        values = values.cast(pa.list_(pa.null()))
+    if not _is_list(values.type):
+        raise ConfigError(
+            f"column {column.name!r} holds one id a row: the feature specification says lists "
+            "(multi: true)"
+        )
+    lists = values.cast(pa.list_(values.type.value_type))
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
+    ids, bad = _ids(column.name, lists.flatten())
+    bad_rows = np.zeros(len(values), np.bool_)
+    bad_rows[np.repeat(np.arange(len(values)), lengths)[bad]] = True
+    rows.refuse(bad_rows, column.name, values, _ID_RANGE)
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids))
+
+
+def _encode_time(column: str, raw: pa.Array, rows: _Rows) -> pa.Array:
+    values = _plain(raw)
+    times = event_times(column, values)
+    allowed = "is no event time: ISO 8601 or milliseconds since 1970 (UTC) up to the year 9999 are"
+    rows.refuse(times < 0, column, values, allowed)
+    return pa.array(np.maximum(times, 0))
+
+
+def _encode_key(column: str, values: pa.Array, rows: _Rows) -> pa.Array:
+    ids, bad = _ids(column, values)
+    rows.refuse(bad, column, values, _ID_RANGE)
+    rows.refuse(ids == MISSING_ID, column, values, "an event needs its key")
+    return pa.array(ids)
+
+
+def _numbers(
+    column: str, values: pa.Array
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Numbers, NaN where there is none, and which rows hold something that is no number [B]."""
+    kind, unreadable = values.type, np.zeros(len(values), np.bool_)
+    if pa.types.is_boolean(kind):
+        values = values.cast(pa.int8())
+    elif _is_text(kind):
+        text = pc.ascii_trim_whitespace(values)
+        number = pc.match_substring_regex(text, _NUMBER)
+        unreadable = ~(pc.fill_null(number, False).to_numpy(False) | _blank(values))
+        values = pc.if_else(number, text, None)
+    elif not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
+        raise ConfigError(f"column {column!r} has the type {kind}: numbers are needed")
+    x = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return x.astype(np.float64), unreadable
+
+
+def _ids(column: str, values: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Ids [B], and which rows hold an integer that can be none [B]."""
+    kind, bad = values.type, np.zeros(len(values), np.bool_)
+    if pa.types.is_dictionary(kind) and not _is_hashed(kind.value_type):
         values = values.dictionary_decode()
         kind = values.type
+    if _is_hashed(kind) or pa.types.is_dictionary(kind):
+        return hash_strings(values), bad
     if pa.types.is_null(kind):
-        return pa.array(np.full(len(values), MISSING_ID))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return pa.array(hash_strings(values))
+        return np.full(len(values), MISSING_ID), bad
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise ConfigError(f"column {column!r} has the type {kind}: ids are strings or integers")
-    filled = values.cast(pa.int8()) if pa.types.is_boolean(kind) else values
-    if rows is not None:
-        bad = pc.or_(
-            pc.less(filled, 0), pc.greater(filled.cast(pa.uint64(), safe=False), MISSING_ID - 1)
-        )
-        rows.refuse(
-            bad.fill_null(False).to_numpy(False),
-            column,
-            values,
-            f"an integer id must be in [0, {MISSING_ID - 1}]",
-        )
-    return filled.cast(pa.int64(), safe=False).fill_null(MISSING_ID)
+    numbers = values.cast(pa.int8()) if pa.types.is_boolean(kind) else values
+    absent = values.is_null().to_numpy(False)
+    # As int64 the ids that are too large for it are negative.
+    ids = numbers.cast(pa.int64(), safe=False).fill_null(MISSING_ID).to_numpy()
+    return ids, (ids < 0) | ((ids == MISSING_ID) & ~absent)
 
 
-def _encode_categorical(column: Categorical, values: pa.Array, rows: _Rows) -> pa.Array:
-    is_list = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
-    if is_list != column.multi:
-        there, wanted = (
-            ("lists", "one id a row") if is_list else ("one id a row", "lists (multi: true)")
-        )
-        raise ConfigError(
-            f"column {column.name!r} holds {there}: the feature specification says {wanted}"
-        )
-    if not column.multi:
-        return _encode_ids(column.name, values, rows)
-    lists = values.cast(pa.list_(values.type.value_type)).fill_null([])
-    flat = lists.flatten()
-    inner = _Rows(len(flat))
-    ids = _encode_ids(column.name, flat, inner)
-    if not inner.good.all():
-        parents = pc.list_parent_indices(lists).to_numpy(False)
-        bad = np.zeros(len(values), np.bool_)
-        bad[parents[~inner.good]] = True
-        rows.refuse(bad, column.name, values, f"an integer id must be in [0, {MISSING_ID - 1}]")
-    lengths = pc.list_value_length(lists).to_numpy(False)
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), ids)
+def _plain(values: pa.Array) -> pa.Array:
+    """The column without dictionary or view encoding, which not every kernel knows."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.string()) if pa.types.is_string_view(values.type) else values
 
 
-def _encode_time(column: str, values: pa.Array, rows: _Rows) -> pa.Array:
-    kind = values.type
-    if pa.types.is_timestamp(kind):
-        milliseconds = values.cast(pa.timestamp("ms", tz=kind.tz), safe=False).cast(pa.int64())
-    elif pa.types.is_integer(kind):
-        milliseconds = values.cast(pa.int64())
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        milliseconds = _parse_times(values)
-    else:
-        raise ConfigError(
-            f"column {column!r} has the type {kind}: event times are timestamps, ISO 8601 or integer ms"
-        )
-    filled = milliseconds.fill_null(-1).to_numpy(zero_copy_only=False)
-    rows.refuse(
-        filled < 0,
-        column,
-        values,
-        "is no event time: ISO 8601 or milliseconds since 1970 (UTC) are",
+def _blank(values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Nulls, and text of nothing but white space [B]."""
+    absent = values.is_null()
+    if _is_text(values.type):
+        absent = pc.or_(absent, pc.match_substring_regex(values, r"^\s*$").fill_null(True))
+    blank: npt.NDArray[np.bool_] = absent.to_numpy(zero_copy_only=False)
+    return blank
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_hashed(kind: pa.DataType) -> bool:
+    views = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    return bool(
+        _is_text(kind) or views or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     )
-    return pa.array(np.maximum(filled, 0))
 
 
-def _parse_times(values: pa.Array) -> pa.Array:
-    """ISO 8601 text to ms; what has no zone is UTC; what does not parse is null."""
-    iso = pc.match_substring_regex(
-        values, r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$"
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
-    zoned = pc.match_substring_regex(values, r"(Z|[+-]\d\d:?\d\d)$")
-    zoned = pc.and_(zoned, pc.match_substring_regex(values, r"[T ]"))
-    kept = pc.if_else(iso, values, None)
-    try:
-        with_zone = (
-            pc.if_else(zoned, kept, None).cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64())
-        )
-        without = pc.if_else(zoned, None, kept).cast(pa.timestamp("ms")).cast(pa.int64())
-    except pa.ArrowInvalid:  # the right shape, but no such day or hour: find those rows one by one
-        return pa.array([_parse_time(v) for v in kept.to_pylist()], pa.int64())
-    return pc.coalesce(with_zone, without)
 
 
-def _parse_time(value: str | None) -> int | None:
-    try:
-        return (
-            None
-            if value is None
-            else int(np.datetime64(value.removesuffix("Z"), "ms").astype(np.int64))
-        )
-    except ValueError:
-        return None
-
-
-def _encode_label(column: str, values: pa.Array, rows: _Rows) -> pa.Array:
-    numbers = _numbers(column, values, pa.float32())
-    x = numbers.fill_null(0).to_numpy(zero_copy_only=False)
-    unreadable = numbers.is_null().to_numpy(False) & values.is_valid().to_numpy(False)
-    rows.refuse(unreadable | ~((x == 0) | (x == 1)), column, values, "a label is 0, 1 or null")
-    return numbers
+def _shown(value: pa.Scalar) -> str:
+    """A value for a message, whatever it is: text that is no UTF-8, a time no calendar has."""
+    if _is_text(value.type) and value.is_valid:
+        return repr(value.as_buffer().to_pybytes()[:320].decode(errors="replace")[:80])
+    if pa.types.is_temporal(value.type):
+        return str(value.cast(pa.string()).as_py())
+    return repr(value.as_py())[:80]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ from stream_prune.errors import ConfigError
 MISSING_ID = 2**63 - 1
 """The id of a missing category; no string hashes to it and no integer id may be it."""
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 EVENT_TIME = "__event_time"
 LABEL = "__label"
 EVENT_KEY = "__event_key"
@@ -32,25 +35,29 @@ PARTITION = "__partition"
 OFFSET = "__offset"
 
 TRANSFORMS = ("identity", "log1p", "clip")
+
+_ENCODING = 1  # raised when equal specifications would encode to other values: other fingerprints
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def duration_ms(value: str | int | float) -> int:
-    """Milliseconds of ``"250ms"``, ``"10s"``, ``"15min"``, ``"6h"``, ``"1d"``; a bare number is seconds.
+    """Milliseconds of ``"250ms"``, ``"10s"``, ``"15min"``, ``"6h"``, ``"1d"``; a number is seconds.
 
     >>> duration_ms("6h"), duration_ms("1d"), duration_ms(2)
     (21600000, 86400000, 2000)
+
+    Raises:
+        ConfigError: it is none, or no whole number of milliseconds from 0 on.
     """
-    text = f"{value}s" if isinstance(value, (int, float)) else value.strip()
+    text = value.strip() if isinstance(value, str) else f"{value}s"
     number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = text[len(number) :]
     try:
-        milliseconds = float(number) * _UNITS_MS[unit]
-    except (KeyError, ValueError):
+        milliseconds = Decimal(number.strip()) * _UNITS_MS[text[len(number) :]]
+    except (KeyError, InvalidOperation):
         raise ConfigError(
             f"{value!r} is no duration: write a number and one of {', '.join(_UNITS_MS)}"
         ) from None
-    if milliseconds < 0 or milliseconds != int(milliseconds):
+    if not 0 <= milliseconds < 2**53 or milliseconds != int(milliseconds):
         raise ConfigError(
             f"{value!r} is no duration: it must be a whole number of milliseconds, 0 or more"
         )
@@ -72,25 +79,55 @@ class Dense:
     missing: float | None = None
 
     def __post_init__(self) -> None:
+        _check_name("dense", self.name)
+        place = f"features: dense column {self.name!r}"
         if self.transform not in TRANSFORMS:
             raise ConfigError(
-                f"dense column {self.name!r}: transform = {self.transform!r}: must be one of {', '.join(TRANSFORMS)}"
+                f"{place}: transform = {self.transform!r}: must be one of {', '.join(TRANSFORMS)}"
             )
-        if (self.transform == "clip") != (self.low is not None and self.high is not None):
-            raise ConfigError(
-                f"dense column {self.name!r}: low and high go with transform: clip, and only with it"
-            )
+        for field in ("low", "high", "missing"):
+            value = getattr(self, field)
+            if value is not None:  # 0, 0.0 and -0.0 are one value and have one fingerprint
+                object.__setattr__(self, field, _finite(f"{place}: {field}", value) + 0.0)
+        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        if len(bounds) != (2 if self.transform == "clip" else 0):
+            raise ConfigError(f"{place}: low and high go with transform: clip, and only with it")
+        if bounds != sorted(bounds):
+            raise ConfigError(f"{place}: low = {self.low} is above high = {self.high}")
 
 
 @dataclass(frozen=True)
 class Categorical:
     """A column of ids: strings are hashed, integers in [0, 2^63 - 2] are taken as they are.
 
-    ``multi`` marks a list of ids per row. A missing value is the id :data:`MISSING_ID`.
+    ``multi`` marks a list of ids per row. A missing value is the id :data:`MISSING_ID`, a missing
+    list is an empty one.
     """
 
     name: str
     multi: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name("categorical", self.name)
+        if not isinstance(self.multi, bool):
+            raise ConfigError(
+                f"features: categorical column {self.name!r}: multi = {self.multi!r}: "
+                "must be true or false"
+            )
+
+
+def _check_name(role: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"features: {role} = {name!r}: must be the name of a column")
+    if name.startswith("__"):
+        raise ConfigError(f"features: column {name!r}: names that begin with __ are reserved")
+
+
+def _finite(place: str, value: object) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not abs(value) <= FLOAT32_MAX:  # type: ignore[arg-type]
+        raise ConfigError(f"{place} = {value!r}: must be a finite float32 number")
+    return float(value)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -111,14 +148,18 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         if not self.categorical:
             raise ConfigError("features.categorical: at least one categorical column is needed")
-        names = [*self.columns]
-        for name in names:
-            if names.count(name) > 1:
+        _check_name("label", self.label)
+        _check_name("event_time", self.event_time)
+        if self.event_key is not None:
+            _check_name("event_key", self.event_key)
+        for name in self.columns:
+            if self.columns.count(name) > 1:
                 raise ConfigError(f"features: column {name!r} is named twice")
-            if name.startswith("__"):
-                raise ConfigError(
-                    f"features: column {name!r}: names that begin with __ are reserved"
-                )
+        delay = self.label_delay_ms
+        if not isinstance(delay, int) or isinstance(delay, bool) or not 0 <= delay < 2**53:
+            raise ConfigError(
+                f"features: label_delay_ms = {delay!r}: must be a whole number, 0 or more"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -133,10 +174,12 @@ class FeatureSpec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that decides an encoded value; equal specs have equal ones."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 (hex) over all that decides an encoded value; equal specs have equal ones."""
+        parts = {"encoding": _ENCODING, **self.to_dict()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
+        """The specification as plain values for JSON or YAML."""
         return {
             "dense": [{k: v for k, v in vars(c).items() if v is not None} for c in self.dense],
             "categorical": [vars(c).copy() for c in self.categorical],
@@ -148,34 +191,47 @@ class FeatureSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FeatureSpec:
-        """The inverse of :meth:`to_dict`; a column may also be a bare name, the delay a duration."""
-        values = dict(values)
-        delay = values.pop("label_delay", None)
-        if delay is not None:
-            values["label_delay_ms"] = duration_ms(delay)
-        try:
-            return cls(
-                dense=tuple(_column(Dense, c) for c in values.pop("dense", ())),
-                categorical=tuple(_column(Categorical, c) for c in values.pop("categorical", ())),
-                **values,
-            )
-        except TypeError as error:
-            raise ConfigError(
-                f"features: {str(error).removeprefix('FeatureSpec.__init__() ')}"
-            ) from None
+        """The inverse of :meth:`to_dict`; a column may be a bare name, the delay a duration.
+
+        Raises:
+            ConfigError: a key is unknown, missing, or has a value that it can't have.
+        """
+        known = (*(field.name for field in fields(cls)), "label_delay")
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"features: unknown key {key!r}: known are {', '.join(known)}")
+        for key in ("categorical", "label", "event_time"):
+            if key not in values:
+                raise ConfigError(f"features: {key} is missing")
+        given = dict(values)
+        if "label_delay" in given:
+            if "label_delay_ms" in given:
+                raise ConfigError("features: give label_delay or label_delay_ms, not both")
+            given["label_delay_ms"] = duration_ms(given.pop("label_delay"))
+        given["dense"] = _columns(Dense, "dense", given.get("dense", ()))
+        given["categorical"] = _columns(Categorical, "categorical", given["categorical"])
+        return cls(**given)
 
 
 C = TypeVar("C", Dense, Categorical)
 
 
-def _column(kind: type[C], value: str | Mapping[str, Any]) -> C:
-    try:
-        return kind(value) if isinstance(value, str) else kind(**value)
-    except TypeError:
-        known = ", ".join(kind.__dataclass_fields__)
+def _columns(kind: type[C], role: str, values: object) -> tuple[C, ...]:
+    if not isinstance(values, (list, tuple)):
+        raise ConfigError(f"features.{role} = {values!r}: must be a list of columns")
+    return tuple(_column(kind, role, value) for value in values)
+
+
+def _column(kind: type[C], role: str, value: object) -> C:
+    if isinstance(value, str):
+        return kind(value)
+    known = [field.name for field in fields(kind)]
+    if not isinstance(value, Mapping) or not {"name"} <= {*value} <= {*known}:
         raise ConfigError(
-            f"features: {kind.__name__.lower()} column {value!r}: known keys are {known}"
-        ) from None
+            f"features.{role}: {value!r}: must be a name, or a mapping with the key name and maybe "
+            f"{', '.join(known[1:])}"
+        )
+    return kind(**value)
 
 
 def hash_strings(values: pa.Array) -> npt.NDArray[np.int64]:
@@ -184,15 +240,17 @@ def hash_strings(values: pa.Array) -> npt.NDArray[np.int64]:
     Each distinct value is hashed once: ``xxh3_64(utf-8) >> 1``.
     """
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    ids = np.fromiter(
-        (min(xxhash.xxh3_64_intdigest(w.encode()) >> 1, MISSING_ID - 1) for w in words),
-        np.int64,
-        len(words),
-    )
-    codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    words = encoded.dictionary.cast(pa.large_binary()).to_pylist()
+    ids = np.fromiter((_hash(word) for word in words), np.int64, len(words))
+    codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy()
     hashed: npt.NDArray[np.int64] = np.append(ids, MISSING_ID)[codes]
     return hashed
+
+
+def _hash(word: bytes | None) -> int:
+    if word is None:
+        return MISSING_ID
+    return min(xxhash.xxh3_64_intdigest(word) >> 1, MISSING_ID - 1)
 
 
 def load_spec(path: str | Path) -> FeatureSpec:
@@ -204,8 +262,8 @@ def load_spec(path: str | Path) -> FeatureSpec:
     import yaml
 
     try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as a feature specification: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a feature specification is a mapping")
@@ -216,7 +274,19 @@ def load_spec(path: str | Path) -> FeatureSpec:
 
 
 def inputs_batch(spec: FeatureSpec, columns: Mapping[str, Sequence[Any]]) -> pa.RecordBatch:
-    """Plain lists of a scoring request as a raw record batch."""
-    return pa.RecordBatch.from_pydict(
-        {name: pa.array(columns[name]) for name in spec.inputs if name in columns}
-    )
+    """Plain lists of a scoring request as a raw record batch; other columns are left out.
+
+    Raises:
+        ConfigError: a column can't be an Arrow array, or the columns differ in length.
+    """
+    arrays: dict[str, pa.Array] = {}
+    for name in spec.inputs:
+        if name in columns:
+            try:
+                arrays[name] = pa.array(columns[name])
+            except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError) as error:
+                raise ConfigError(f"column {name!r}: {error}") from None
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len({*rows.values()}) > 1:
+        raise ConfigError(f"the columns differ in length: {rows}")
+    return pa.RecordBatch.from_pydict(arrays)

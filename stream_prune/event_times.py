@@ -1,0 +1,77 @@
+"""Event times in every form that a log holds them in, as milliseconds since 1970 (UTC)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stream_prune.errors import ConfigError
+
+LATEST = 253_402_300_799_999
+"""The last ms of the year 9999. Micro- and nanoseconds taken for milliseconds lie beyond it."""
+
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
+_ZONE = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
+
+
+def event_times(column: str, values: pa.Array) -> npt.NDArray[np.int64]:
+    """Milliseconds since 1970 (UTC) [B]; -1 for what is null, unreadable or out of [1970, 9999].
+
+    Args:
+        column: named in the error.
+        values: timestamps or dates, integers (ms), or ISO 8601 text. What has no zone is UTC,
+            a day alone is its first instant; fractions of a millisecond are cut off.
+
+    Raises:
+        ConfigError: the column has another type.
+    """
+    kind, unit = values.type, "ms"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        values = _parse(values)
+    elif pa.types.is_date(kind):
+        values, unit = values.cast(pa.timestamp("s"), safe=False), "s"
+    elif pa.types.is_timestamp(kind):
+        unit = kind.unit
+    elif not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise ConfigError(
+            f"column {column!r} has the type {kind}: "
+            "event times are timestamps, ISO 8601 text or integer milliseconds"
+        )
+    # As int64 what is too large for it is negative.
+    numbers = values.cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
+    numbers = np.where(numbers // _PER_SECOND[unit] <= LATEST // 1000, numbers, -1)
+    if unit == "s":
+        numbers = numbers * 1000
+    else:
+        numbers = numbers // (_PER_SECOND[unit] // 1000)
+    return np.maximum(numbers, -1).astype(np.int64)
+
+
+def _parse(values: pa.Array) -> pa.Array:
+    """Text to timestamps in ms (UTC), null where it is none."""
+    text = pc.ascii_trim_whitespace(values)
+    day = pc.match_substring_regex(text, f"^{_DAY}$")
+    zoned = pc.match_substring_regex(text, f"^{_DAY}[T ]{_TIME}{_ZONE}$")
+    local = pc.match_substring_regex(text, f"^{_DAY}[T ]{_TIME}$")
+    text = pc.case_when(
+        pc.make_struct(day, local, zoned),
+        pc.binary_join_element_wise(text, "T00:00Z", ""),
+        pc.binary_join_element_wise(text, "Z", ""),
+        text,
+    )
+    text = pc.replace_substring_regex(text, r"(\.\d{3})\d+", r"\1")
+    kind = pa.timestamp("ms", tz="UTC")
+    try:
+        return text.cast(kind)
+    except pa.ArrowInvalid:  # every field is in its range, but not every month has a 31st
+        return pc.if_else(_in_calendar(text), text, None).cast(kind)
+
+
+def _in_calendar(text: pa.Array) -> pa.Array:
+    day = pc.utf8_slice_codeunits(text, 0, 10)
+    rolled_over = pc.strptime(day, format="%Y-%m-%d", unit="s")
+    return pc.equal(pc.day(rolled_over), pc.utf8_slice_codeunits(day, 8, 10).cast(pa.int64()))
