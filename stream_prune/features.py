@@ -124,10 +124,12 @@ def _check_name(role: str, name: object) -> None:
 
 
 def _finite(place: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not abs(value) <= FLOAT32_MAX:  # type: ignore[arg-type]
-        raise ConfigError(f"{place} = {value!r}: must be a finite float32 number")
-    return float(value)  # type: ignore[arg-type]
+    refused = f"{place} = {value!r}: must be a finite float32 number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(refused)
+    if not abs(value) <= FLOAT32_MAX:
+        raise ConfigError(refused)
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _column(kind: type[C], role: str, value: object) -> C:
     if isinstance(value, str):
         return kind(value)
     known = [field.name for field in fields(kind)]
-    if not isinstance(value, Mapping) or not {"name"} <= {*value} <= {*known}:
+    if not isinstance(value, Mapping) or not {"name"} <= set(value) <= set(known):
         raise ConfigError(
             f"features.{role}: {value!r}: must be a name, or a mapping with the key name and maybe "
             f"{', '.join(known[1:])}"
