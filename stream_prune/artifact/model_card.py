@@ -1,0 +1,101 @@
+"""What ``model.json`` says about a model: enough to score with it, and to know where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stream_prune.artifact.format import MODEL, canonical_json, read_json
+from stream_prune.artifact.lineage import Lineage
+from stream_prune.errors import ConfigError, RunError
+from stream_prune.features import FeatureSpec
+
+LOGIT_TOLERANCE = 1e-4
+"""Largest difference of a float32 artifact's logit from the trainer's, relative to max(1, |logit|).
+
+Sums of float32 in another order differ by some 1e-6; a wrong weight, row or feature by far more.
+"""
+
+
+@dataclass(frozen=True)
+class TableCard:
+    """One embedding table: ``rows`` of its ``capacity`` are in use (the cold row aside)."""
+
+    name: str
+    capacity: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class HeadCard:
+    """The dense part: its class and configuration, and the shapes it was pruned to."""
+
+    kind: str
+    config: Mapping[str, Any]
+    shapes: Mapping[str, list[int]]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The content of ``model.json``.
+
+    ``numbers`` names how weights are stored; ``logit_tolerance`` is how far a score may be from
+    the trainer's (see :data:`LOGIT_TOLERANCE`); ``plan`` holds the kept units, if any were removed.
+    """
+
+    head: HeadCard
+    tables: tuple[TableCard, ...]
+    dim: int
+    spec: FeatureSpec
+    lineage: Lineage
+    metrics: Mapping[str, Any]
+    plan: Mapping[str, Any] | None = None
+    numbers: str = "float32"
+    logit_tolerance: float = LOGIT_TOLERANCE
+
+    def to_json(self) -> str:
+        values = {**vars(self), "features": self.spec.to_dict()}
+        del values["spec"]
+        values["fingerprint"] = self.spec.fingerprint
+        values["head"] = asdict(self.head)
+        values["tables"] = [asdict(table) for table in self.tables]
+        values["lineage"] = asdict(self.lineage)
+        return canonical_json(values)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> ModelCard:
+        """The card of an artifact.
+
+        Raises:
+            RunError: ``model.json`` is missing, malformed, or at odds with itself.
+        """
+        path = Path(folder) / MODEL
+        values = read_json(path)
+        try:
+            card = cls(
+                head=HeadCard(**values["head"]),
+                tables=tuple(TableCard(**table) for table in values["tables"]),
+                dim=int(values["dim"]),
+                spec=FeatureSpec.from_dict(values["features"]),
+                lineage=Lineage(**values["lineage"]),
+                metrics=values["metrics"],
+                plan=values["plan"],
+                numbers=values["numbers"],
+                logit_tolerance=float(values["logit_tolerance"]),
+            )
+            fingerprint = values["fingerprint"]
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise RunError(f"{path}: is no model description ({error!r})") from None
+        if card.spec.fingerprint != fingerprint:
+            raise RunError(
+                f"{path}: the feature specification has the fingerprint "
+                f"{card.spec.fingerprint[:12]}, the model was trained with {fingerprint[:12]}"
+            )
+        if card.numbers != "float32":
+            raise RunError(f"{path}: numbers = {card.numbers!r}: this version reads float32 only")
+        names = [column.name for column in card.spec.categorical]
+        if [table.name for table in card.tables] != names:
+            raise RunError(f"{path}: tables and categorical columns differ")
+        return card

@@ -1,0 +1,199 @@
+"""Scores with an artifact: NumPy, Arrow and ONNX Runtime; neither torch nor MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from stream_prune.artifact.format import (
+    EXAMPLE,
+    GRAPH,
+    IDS,
+    SCORE,
+    TABLES,
+    Manifest,
+    read_manifest,
+)
+from stream_prune.artifact.format import verify as verify_files
+from stream_prune.artifact.model_card import ModelCard
+from stream_prune.artifact.requests import Columns, Inputs, RequestEncoder
+from stream_prune.errors import RunError
+
+
+class Scorer:
+    """A loaded artifact. Scoring changes nothing, so threads may share one.
+
+    >>> scorer = Scorer.load("model")                          # doctest: +SKIP
+    >>> scorer.score({"carrier": ["UA"], "distance": [1400]})  # doctest: +SKIP
+    array([0.2134], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        card: ModelCard,
+        session: onnxruntime.InferenceSession,
+    ) -> None:
+        self.folder, self.manifest, self.card = folder, manifest, card
+        self._session = session
+        self._inputs = [i.name for i in session.get_inputs()]
+        self._encode = RequestEncoder(card.spec)
+        self._tables = _read_tables(folder, card)
+
+    @classmethod
+    def load(cls, folder: str | Path, verify: bool = True, threads: int = 1) -> Scorer:
+        """Load an artifact folder.
+
+        Args:
+            folder: as :func:`stream_prune.artifact.write.write` left it.
+            verify: compare every file's SHA-256 with the manifest first.
+            threads: of one call of the head (intra-op); more helps large batches only.
+
+        Raises:
+            RunError: a file is missing, extra, changed, or not what the format says.
+        """
+        folder = Path(folder).resolve()  # ONNX Runtime looks for the weights beside the graph
+        manifest = verify_files(folder) if verify else read_manifest(folder)
+        card = ModelCard.read(folder)
+        return cls(folder, manifest, card, _session(folder / GRAPH, threads))
+
+    def score(self, columns: Columns) -> npt.NDArray[np.float32]:
+        """Probabilities float32 [B] of the rows, in their order.
+
+        Args:
+            columns: the raw input columns of the feature specification, B rows each, as an Arrow
+                table or record batch, or lists by name; other columns are ignored.
+
+        Raises:
+            ScoreError: names row, column and reason of the first value that can't be used.
+        """
+        logits = self.logits(columns).astype(np.float64)
+        # float64 holds exp(700); further out a float32 probability is 0 or 1 anyway
+        return (1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))).astype(np.float32)
+
+    def logits(self, columns: Columns) -> npt.NDArray[np.float32]:
+        """What :meth:`score` is the sigmoid of: float32 [B]."""
+        inputs = self._encode(columns)
+        feed = {"dense": inputs.dense, "emb": self._look_up(inputs)}
+        logits: npt.NDArray[np.float32] = self._session.run(
+            None, {name: feed[name] for name in self._inputs}
+        )[0]
+        return logits
+
+    def example(self) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+        """The artifact's example: raw input rows, and the scores that the trainer gave them.
+
+        Raises:
+            RunError: the file can't be read.
+        """
+        table = _read_arrow(self.folder / EXAMPLE)
+        return table.drop_columns([SCORE]), table.column(SCORE).to_numpy()
+
+    def check_example(self) -> float:
+        """Score the example and compare with the trainer's scores.
+
+        Returns:
+            The largest difference of two probabilities.
+
+        Raises:
+            RunError: it is more than the tolerance that the artifact states.
+        """
+        rows, expected = self.example()
+        difference = float(np.max(np.abs(self.score(rows) - expected), initial=0.0))
+        # The sigmoid's slope is 1/4 at most, and its tails are flatter than 1/|logit|.
+        if not difference <= self.card.logit_tolerance / 4:
+            raise RunError(
+                f"{self.folder}: scores its example differently from the trainer (by "
+                f"{difference:.2g}, allowed is {self.card.logit_tolerance / 4:.2g}); do not use it"
+            )
+        return difference
+
+    def _look_up(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """Embeddings float32 [B, F, D]; unknown ids and empty bags have the cold row."""
+        emb = np.empty((inputs.rows, len(self._tables), self.card.dim), np.float32)
+        for f, table in enumerate(self._tables):
+            rows, offsets = table.rows(inputs.ids[f]), inputs.offsets[f]
+            emb[:, f] = (
+                table.weights[rows] if offsets is None else _bag_means(table.weights, rows, offsets)
+            )
+        return emb
+
+
+@dataclass(frozen=True)
+class _Table:
+    """``weights`` [rows + 1, D] (the cold row first); ``ids`` [rows] of the others, ascending."""
+
+    ids: npt.NDArray[np.int64]
+    padded: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+
+    def rows(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The row of each id, 0 for one that the table does not know."""
+        at = self.ids.searchsorted(ids)
+        return np.where(self.padded[at] == ids, at + 1, 0)
+
+
+def _bag_means(
+    weights: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Mean [B, D] of the rows of each bag; the cold row for an empty one."""
+    counts = np.diff(offsets)
+    means = np.repeat(weights[:1], len(counts), axis=0)
+    filled = counts > 0
+    if filled.any():
+        # An empty bag ends where it begins, so the begins of the others cut all rows into bags.
+        sums = np.add.reduceat(weights[rows], offsets[:-1][filled], axis=0)
+        means[filled] = sums / counts[filled, None].astype(np.float32)
+    return means
+
+
+def _read_tables(folder: Path, card: ModelCard) -> list[_Table]:
+    try:
+        weights = load_file(folder / TABLES)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{folder / TABLES}: cannot be read: {error}") from None
+    lines = _read_arrow(folder / IDS)
+    ids = {
+        name: values.values.to_numpy()
+        for name, values in zip(lines["table"].to_pylist(), lines["ids"], strict=True)
+    }
+    tables = []
+    for table in card.tables:
+        shape = (table.rows + 1, card.dim)
+        if table.name not in weights or weights[table.name].shape != shape:
+            raise RunError(f"{folder / TABLES}: table {table.name!r}: there is no {shape} tensor")
+        known = ids.get(table.name)
+        if known is None or len(known) != table.rows or not (known[1:] > known[:-1]).all():
+            raise RunError(
+                f"{folder / IDS}: table {table.name!r}: there are no {table.rows} ascending ids"
+            )
+        padded = np.append(known, np.int64(-1))  # what an id past the last one is compared with
+        tables.append(_Table(padded[:-1], padded, weights[table.name]))
+    return tables
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    try:
+        with pa.OSFile(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+
+
+def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no base class of their own
+        raise RunError(f"{graph}: cannot be loaded: {error}") from error

@@ -1,0 +1,182 @@
+"""Writes an artifact: the torch side. Nothing of the model being trained is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+from stream_prune.artifact.export import export_head, snapshot
+from stream_prune.artifact.folder import appearing
+from stream_prune.artifact.format import EXAMPLE, IDS, MANIFEST, MODEL, SCORE, TABLES, Manifest
+from stream_prune.artifact.lineage import Lineage
+from stream_prune.artifact.model_card import HeadCard, ModelCard, TableCard
+from stream_prune.artifact.requests import Inputs, RequestEncoder
+from stream_prune.artifact.scorer import Scorer
+from stream_prune.embedding import EmbeddingTables
+from stream_prune.encoding import encode
+from stream_prune.errors import ConfigError, RunError
+from stream_prune.features import FeatureSpec
+from stream_prune.sparsity.plan import Plan
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+
+def write(
+    folder: str | Path,
+    *,
+    name: str,
+    head: nn.Module,
+    tables: EmbeddingTables,
+    spec: FeatureSpec,
+    plan: Plan | None,
+    example: pa.Table,
+    metrics: Mapping[str, Any],
+    lineage: Lineage,
+) -> Path:
+    """Write the model as it is now, load it back, compare its scores, and only then name it.
+
+    Args:
+        folder: must not exist yet; appears whole or not at all.
+        name: the model's name in the manifest.
+        head: maps dense float32 [B, N] and emb [B, F, D] to logits [B]; has a dataclass ``config``.
+        tables: rows in use are written, with the cold row of each table.
+        spec: the features that the model was trained on.
+        plan: the units that were kept; None of a model that was never pruned.
+        example: raw rows with the input columns; those that can't be scored are left out.
+        metrics: the figures at this moment (NE, AUC, their window); not finite becomes null.
+        lineage: where the model is from.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: the folder exists, or model, features and example don't fit.
+        RunError: it can't be written, or what was written scores differently.
+    """
+    folder = Path(folder)
+    columns = [column.name for column in spec.categorical]
+    if list(tables.tables) != columns:
+        raise ConfigError(f"tables {list(tables.tables)} and categorical columns {columns} differ")
+    frozen = snapshot(head)
+    rows, inputs = _usable(example, spec)
+    logits = _torch_logits(frozen, tables, inputs)
+    with appearing(folder) as draft:
+        export_head(
+            frozen, torch.zeros(2, len(spec.dense)), torch.zeros(2, len(columns), tables.dim), draft
+        )
+        cards = _write_tables(draft, tables)
+        card = ModelCard(
+            head=_head_card(frozen),
+            tables=cards,
+            dim=tables.dim,
+            spec=spec,
+            lineage=lineage.with_versions(),
+            metrics=_finite(metrics),
+            plan=None if plan is None else plan.to_dict(),
+        )
+        (draft / MODEL).write_text(card.to_json())
+        scores = pa.array(torch.sigmoid(torch.from_numpy(logits)).numpy())
+        _write_arrow(draft / EXAMPLE, rows.append_column(SCORE, scores))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        (draft / MANIFEST).write_text(Manifest.of_folder(draft, name, created).to_json())
+        _check(draft, rows, logits)
+    return folder
+
+
+def _usable(example: pa.Table, spec: FeatureSpec) -> tuple[pa.Table, Inputs]:
+    """The example's input columns of the rows that can be scored, raw and encoded."""
+    for column in spec.inputs:
+        if column not in example.schema.names:
+            raise ConfigError(f"example: column {column!r} is missing")
+    rows = example.select(list(spec.inputs)).combine_chunks()
+    good = [encode(spec, batch, labels=False).good for batch in rows.to_batches()]
+    rows = rows.filter(pa.array(np.concatenate([np.zeros(0, np.bool_), *good])))
+    if rows.num_rows == 0:
+        raise ConfigError("example: none of its rows can be scored: give rows of the log")
+    # No schema metadata: pandas leaves its version there, and the bytes would depend on it.
+    rows = rows.replace_schema_metadata(None)
+    return rows, RequestEncoder(spec)(rows)
+
+
+def _torch_logits(head: nn.Module, tables: EmbeddingTables, inputs: Inputs) -> Floats:
+    """What the trainer's own modules give: float32 [B]."""
+    bags = [np.arange(inputs.rows + 1) if o is None else o for o in inputs.offsets]
+    begins = np.cumsum([0, *(len(ids) for ids in inputs.ids)])
+    offsets = np.concatenate(
+        [*(bag[:-1] + begin for bag, begin in zip(bags, begins, strict=False)), begins[-1:]]
+    )
+    single = all(o is None for o in inputs.offsets)
+    with torch.no_grad():
+        emb = tables(np.concatenate(inputs.ids), None if single else offsets).cpu()
+        logits = head(torch.from_numpy(inputs.dense), emb)
+    array: Floats = logits.float().numpy()
+    return array
+
+
+def _write_tables(folder: Path, tables: EmbeddingTables) -> tuple[TableCard, ...]:
+    """Rows in the order of their ids, so that the same rows give the same bytes."""
+    weights, ids, cards = {}, [], []
+    for name, table in tables.tables.items():
+        known, rows = table.ids(), table.weights().detach().cpu().numpy()
+        order = np.argsort(known)
+        weights[name] = np.concatenate([rows[:1], rows[1:][order]])
+        ids.append(known[order])
+        cards.append(TableCard(name, table.capacity, len(known)))
+    save_file(weights, folder / TABLES)
+    columns = {
+        "table": pa.array([card.name for card in cards], pa.string()),
+        "ids": pa.array(ids, pa.large_list(pa.int64())),
+    }
+    _write_arrow(folder / IDS, pa.table(columns))
+    return tuple(cards)
+
+
+def _write_arrow(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def _head_card(head: nn.Module) -> HeadCard:
+    config = getattr(head, "config", None)
+    if not is_dataclass(config) or isinstance(config, type):
+        raise ConfigError(f"{type(head).__name__}: a head needs a dataclass instance as `config`")
+    kind = f"{type(head).__module__}.{type(head).__qualname__}"
+    shapes = {key: list(value.shape) for key, value in head.state_dict().items()}
+    return HeadCard(kind, asdict(config), shapes)
+
+
+def _check(draft: Path, rows: pa.Table, logits: Floats) -> None:
+    """The written model must say what the live one says: as a batch, and one row alone."""
+    scorer = Scorer.load(draft)
+    tolerance = scorer.card.logit_tolerance
+    for found, expected in (
+        (scorer.logits(rows), logits),
+        (scorer.logits(rows.slice(0, 1)), logits[:1]),
+    ):
+        difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+        if not (difference <= tolerance).all():
+            raise RunError(
+                f"the exported model differs from the live one by {np.max(difference):.2g} in a "
+                f"logit (allowed is {tolerance:.2g}); nothing was written"
+            )
+
+
+def _finite(value: Any) -> Any:
+    """JSON's own types; a number that is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
