@@ -1,0 +1,57 @@
+"""Stops a job whose input is rubbish, instead of learning from what is left of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from beam_jobs.dead_letters import INVALID, UNDECODABLE, Letter
+from beam_jobs.sink import Reconciliation
+from stream_prune.errors import RunError
+
+CHECKED_FROM = 1000
+"""Rows from which on a share means something; a shorter log is checked at its end."""
+SHOWN = 3
+
+
+class BadShare:
+    """The share of invalid and undecodable rows among those read; late rows do not count.
+
+    Args:
+        most: the share that is still accepted.
+        files: of the partitions, for the message.
+        folder: where the dead letters are, for the message.
+        done: what earlier runs counted.
+    """
+
+    def __init__(
+        self, most: float, files: Sequence[Path], folder: Path, done: Reconciliation
+    ) -> None:
+        self._most, self._files, self._folder = most, files, folder
+        self._counts = Counter({INVALID: done.invalid, UNDECODABLE: done.undecodable})
+        self._first: list[Letter] = []
+
+    def take(self, letters: Iterable[Letter]) -> None:
+        """Count letters, in the order of their rows."""
+        for letter in letters:
+            if letter.kind in self._counts:
+                self._counts[letter.kind] += 1
+                if len(self._first) < SHOWN:
+                    self._first.append(letter)
+
+    def check(self, rows: int, *, at_end: bool) -> None:
+        """Raises RunError if, of ``rows`` read, more than the accepted share was bad."""
+        bad = self._counts.total()
+        if bad <= self._most * rows or not (rows >= CHECKED_FROM or at_end):
+            return
+        first = "; ".join(
+            f"{self._files[letter.partition]}: row {letter.offset + 1}: {letter.reason}"
+            for letter in self._first
+        )
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self._counts.items())
+        raise RunError(
+            f"{bad:,} of {rows:,} rows cannot be used ({counts}), more than "
+            f"max_bad_share = {self._most:g} allows. The first: {first}. All of them are in "
+            f"{self._folder}: mend the input or the feature specification, or raise max_bad_share"
+        )

@@ -1,0 +1,89 @@
+"""What the replay job is told, checked before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stream_prune.errors import ConfigError
+from stream_prune.features import FeatureSpec
+
+FORMATS = ("auto", "parquet", "csv")
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """How a CSV file is read: a record is a line, quoted values may hold delimiters, no line break.
+
+    Every value is text and is parsed by the feature specification, so that no type is ever guessed:
+    a category in a CSV file is hashed as text, also where it looks like a number.
+
+    Attributes:
+        delimiter: one character.
+        null_values: what stands for a missing value, unless quoted.
+    """
+
+    delimiter: str = ","
+    null_values: tuple[str, ...] = ("", "NA")
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
+            raise ConfigError(
+                f"source.delimiter = {self.delimiter!r}: "
+                "must be one character, no quote or line break"
+            )
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """A log on disk, and how it becomes a mini-batch log.
+
+    Attributes:
+        files: paths, folders or patterns; sorted, each file is one partition.
+        spec: the columns and what they mean.
+        log: folder of the mini-batch log; a log that is there already is continued.
+        window_ms: length of an event-time window (ms).
+        out_of_orderness_ms: how far (ms) an event may lie behind the greatest event time read
+            before it in its file; a row whose window ended earlier than that is late.
+        batch_rows: most rows in a mini-batch.
+        format: ``parquet``, ``csv``, or ``auto``: by the files' suffixes.
+        csv: how CSV files are read.
+        max_bad_share: share of invalid and undecodable rows above which the job stops.
+        epoch_rows: rows read in one micro-epoch.
+        chunk_rows: rows of one Beam element.
+    """
+
+    files: tuple[str, ...]
+    spec: FeatureSpec
+    log: Path
+    window_ms: int
+    out_of_orderness_ms: int = 0
+    batch_rows: int = 4096
+    format: str = "auto"
+    csv: CsvFormat = field(default_factory=CsvFormat)
+    max_bad_share: float = 0.01
+    epoch_rows: int = 100_000
+    chunk_rows: int = 8192
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ConfigError("source.files = []: must name at least one file, folder or pattern")
+        if self.format not in FORMATS:
+            raise ConfigError(
+                f"source.format = {self.format!r}: must be one of {', '.join(FORMATS)}"
+            )
+        for name, value, least in (
+            ("windows.length", self.window_ms, 1),
+            ("windows.out_of_orderness", self.out_of_orderness_ms, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"{name} = {value} ms: must be {least} ms or more")
+        for name, value in (
+            ("windows.batch_rows", self.batch_rows),
+            ("epoch_rows", self.epoch_rows),
+            ("chunk_rows", self.chunk_rows),
+        ):
+            if value < 1:
+                raise ConfigError(f"{name} = {value}: must be 1 or more")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ConfigError(f"max_bad_share = {self.max_bad_share}: must be in [0, 1]")

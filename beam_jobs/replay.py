@@ -1,0 +1,156 @@
+"""The replay job: a log on disk becomes a mini-batch log, in micro-epochs, to be continued at will.
+
+The pipeline reads, decodes, validates and splits by window; this driver puts the chunks into the
+window buffer in their order and commits what closes. Kill it at any moment and start it again: the
+windows are those of an undisturbed run, bit for bit, and each dead letter is there once.
+
+An event key of the specification is stored with the rows; duplicates are not looked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from beam_jobs.bad_share import BadShare
+from beam_jobs.dead_letters import INVALID, LATE, UNDECODABLE, Letter
+from beam_jobs.decode import Decode
+from beam_jobs.epochs import MicroEpochs
+from beam_jobs.log_source import FileSource, Range, ReadLog, ReadRange
+from beam_jobs.open_source import create_log, open_source
+from beam_jobs.options import ReplayOptions
+from beam_jobs.sink import LogSink, Reconciliation
+from beam_jobs.validate import Validate
+from beam_jobs.window_buffer import WindowBuffer
+from beam_jobs.windows import NEVER, AssignWindows, Windowed
+from stream_prune.errors import RunError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a replay is: rows read (of ``total`` if that is known), windows committed, its clock.
+
+    ``watermark``: event time (ms) that every file has reached, None before the first rows.
+    """
+
+    rows: int
+    total: int | None
+    windows: int
+    watermark: int | None
+    seconds: float
+
+
+class ToWindows(beam.PTransform):  # type: ignore[misc]
+    """Ranges of rows -> chunks split by window, letters, and messages about unreadable files."""
+
+    def __init__(self, source: FileSource, options: ReplayOptions) -> None:
+        super().__init__()
+        self._source, self._options = source, options
+
+    def expand(self, ranges: Any) -> dict[str, Any]:
+        read = ranges | "read" >> ReadLog(self._source)
+        decoded = read.chunks | "decode" >> Decode(self._options.csv)
+        valid = decoded.decoded | "validate" >> Validate(self._options.spec)
+        windowed = valid.validated | "assign windows" >> AssignWindows(self._options.window_ms)
+        return {
+            "windowed": windowed,
+            UNDECODABLE: decoded[UNDECODABLE],
+            INVALID: valid[INVALID],
+            ReadRange.UNREADABLE: read[ReadRange.UNREADABLE],
+        }
+
+
+def replay(
+    options: ReplayOptions, progress: Callable[[Progress], None] = lambda _: None
+) -> Reconciliation:
+    """Write the mini-batch log of ``options.files``, or what is missing of it.
+
+    Args:
+        options: what to read, how, and where to.
+        progress: called after every epoch.
+
+    Returns:
+        What became of every row, over all runs that wrote the log.
+
+    Raises:
+        ConfigError: a file, column or log that cannot go with these options.
+        RunError: a file can't be read, the log can't be written, or more than
+            ``options.max_bad_share`` of the rows are bad.
+    """
+    started = time.monotonic()
+    source = open_source(options)
+    log = create_log(options, source)
+    writer = log.writer(0)
+    done = Reconciliation()
+    for _, commit in log.commits(0):
+        done = done.plus(commit)
+    if writer.last is not None and writer.last.end:
+        return done
+    buffer = WindowBuffer(
+        options.window_ms, options.out_of_orderness_ms, len(source.files), writer.last
+    )
+    sink = LogSink(writer, log.header, source.files)
+    bad = BadShare(options.max_bad_share, source.files, log.path / "dead_letters", done)
+    epochs = MicroEpochs(ToWindows(source, options))
+    total = source.rows()
+    while not buffer.ended:
+        letters = _add_epoch(epochs.run(plan(buffer, options)), buffer)
+        sink.take(letters)
+        bad.take(letters)
+        try:
+            bad.check(buffer.rows_read, at_end=buffer.ended)
+        except RunError:
+            sink.leave_letters()
+            raise
+        for window in buffer.close():
+            done = done.plus(sink.commit(window))
+        clock = None if buffer.watermark == NEVER else buffer.watermark
+        seconds = time.monotonic() - started
+        progress(Progress(buffer.rows_read, total, done.windows, clock, seconds))
+    if done.rows != buffer.rows_read:
+        raise RunError(f"{log.path}: {buffer.rows_read:,} rows were read, but {done}")
+    return done
+
+
+def plan(buffer: WindowBuffer, options: ReplayOptions) -> list[Range]:
+    """The ranges to read next: from the files that hold the clock back, so that windows close.
+
+    A file of which nothing is known yet gets one chunk.
+    """
+    running = {i: p for i, p in enumerate(buffer.partitions) if not p.ended}
+    new = [i for i, p in running.items() if p.greatest == NEVER]
+    slowest = min(p.greatest for p in running.values())
+    chosen = new or [i for i, p in running.items() if p.greatest <= slowest + options.window_ms]
+    chosen = chosen[: options.epoch_rows]
+    rows = options.epoch_rows // len(chosen)
+    if new and len(running) > 1:
+        rows = min(rows, options.chunk_rows)
+    step = min(options.chunk_rows, rows)
+    return [
+        Range(i, running[i].offset + start, min(step, rows - start))
+        for i in chosen
+        for start in range(0, rows, step)
+    ]
+
+
+def _add_epoch(harvest: Mapping[str, list[Any]], buffer: WindowBuffer) -> list[Letter]:
+    """Put an epoch's chunks into the buffer; returns the letters that are new, by position."""
+    for message in sorted(harvest.get(ReadRange.UNREADABLE, ())):
+        raise RunError(message)
+    letters: list[Letter] = [
+        letter
+        for name in (UNDECODABLE, INVALID)
+        for letter in harvest.get(name, ())
+        if letter.offset >= buffer.partitions[letter.partition].handled
+    ]
+    chunks: list[Windowed] = harvest.get("windowed", [])
+    for chunk in sorted(chunks, key=lambda c: (c.decoded.partition, c.decoded.start)):
+        for offset in buffer.add(chunk).tolist():
+            reason = "its window had closed when it came: the file's watermark was past its end"
+            record = chunk.decoded.record(offset)
+            letters.append(Letter(chunk.decoded.partition, offset, LATE, reason, record))
+    return sorted(letters, key=lambda letter: (letter.partition, letter.offset))

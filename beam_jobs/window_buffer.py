@@ -1,0 +1,211 @@
+"""The open windows of a shard: rows come in, closed windows go out.
+
+What a window holds does not depend on how partitions are interleaved, on the size of chunks, or on
+restarts: a row is late when the greatest event time read before it *in its own partition*, minus
+the out-of-orderness, has reached the end of its window; a window closes when that holds for every
+partition that may still have rows for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from beam_jobs.windows import NEVER, Piece, Windowed, merge
+from stream_prune.errors import RunError
+from stream_prune.minibatch.commit import Commit
+
+MOST_EMPTY = 100_000
+"""Empty windows in a row that still pass for a pause; more of them mean a wrong event time."""
+
+
+@dataclass(frozen=True)
+class ClosedWindow:
+    """A window that gets no more rows, and from where a restart goes on after its commit.
+
+    Attributes:
+        window_end: ms.
+        rows: sorted by (event time, partition, offset); None if there are none.
+        closed_at: per partition, the offset up to which rows have been read.
+        resume: per partition, an offset at or before every row of the windows still open.
+        watermark: per partition with a good row before its resume offset, the watermark there (ms).
+        end: no window follows.
+    """
+
+    window_end: int
+    rows: pa.RecordBatch | None
+    closed_at: dict[str, int]
+    resume: dict[str, int]
+    watermark: dict[str, int]
+    end: bool
+
+
+@dataclass
+class _Chunk:
+    """A chunk of which ``open_pieces`` windows are open; ``greatest``: event time before it."""
+
+    start: int
+    greatest: int
+    open_pieces: int = 0
+
+
+@dataclass
+class Partition:
+    """How far a partition was read: next offset, greatest event time so far, whether it ended."""
+
+    offset: int = 0
+    greatest: int = NEVER
+    ended: bool = False
+    handled: int = 0  # rows before this offset were written, or dead-lettered, before a restart
+    chunks: deque[_Chunk] = field(default_factory=deque)
+
+    def resume(self) -> tuple[int, int]:
+        """The lowest chunk start that open windows need, and the greatest event time before it."""
+        while self.chunks and not self.chunks[0].open_pieces:
+            self.chunks.popleft()
+        first = self.chunks[0] if self.chunks else _Chunk(self.offset, self.greatest)
+        return first.start, first.greatest
+
+
+class WindowBuffer:
+    """Collects rows until their window closes.
+
+    Args:
+        length_ms: length of a window.
+        out_of_orderness_ms: taken from the greatest event time of a partition for its watermark.
+        partitions: how many there are.
+        last: the commit after which to go on; None for the start.
+    """
+
+    def __init__(
+        self,
+        length_ms: int,
+        out_of_orderness_ms: int,
+        partitions: int,
+        last: Commit | None = None,
+    ) -> None:
+        self._length, self._slack = length_ms, out_of_orderness_ms
+        self._open: dict[int, list[tuple[pa.RecordBatch, _Chunk]]] = {}
+        self._closed_until = NEVER if last is None else last.window_end
+        self.partitions = [Partition() for _ in range(partitions)]
+        if last is not None:
+            self._restore(last.closed_at, last.resume, last.watermark)
+
+    def _restore(
+        self, closed_at: Mapping[str, int], resume: Mapping[str, int], watermark: Mapping[str, int]
+    ) -> None:
+        for name, offset in resume.items():
+            partition = self.partitions[int(name)]
+            partition.offset, partition.handled = offset, closed_at[name]
+            if name in watermark:
+                partition.greatest = watermark[name] + self._slack
+
+    def add(self, chunk: Windowed) -> npt.NDArray[np.int64]:
+        """Take the next chunk of a partition; returns the offsets of its late rows.
+
+        Rows that were written or dead-lettered before a restart are passed over.
+
+        Raises:
+            ValueError: rows between the partition's last chunk and this one are missing.
+        """
+        decoded = chunk.decoded
+        partition = self.partitions[decoded.partition]
+        if decoded.start != partition.offset:
+            raise ValueError(
+                f"partition {decoded.partition}: rows [{partition.offset}, {decoded.start}) "
+                "are missing"
+            )
+        record = _Chunk(decoded.start, partition.greatest)
+        late = [self._add_piece(piece, partition, record, chunk.greatest) for piece in chunk.pieces]
+        partition.offset = decoded.stop
+        partition.greatest = max(partition.greatest, chunk.greatest)
+        partition.ended |= decoded.ends
+        if record.open_pieces:
+            partition.chunks.append(record)
+        return np.sort(np.concatenate(late)) if late else np.zeros(0, np.int64)
+
+    def _add_piece(
+        self, piece: Piece, partition: Partition, record: _Chunk, greatest: int
+    ) -> npt.NDArray[np.int64]:
+        rows, late = piece.rows, np.zeros(0, np.int64)
+        reached = max(partition.greatest, greatest) - self._slack
+        if piece.window_end <= max(reached, self._closed_until):
+            watermarks = np.maximum(piece.ahead, partition.greatest) - self._slack
+            is_late = np.maximum(watermarks, self._closed_until) >= piece.window_end
+            late = piece.offsets[is_late & (piece.offsets >= partition.handled)]
+            if is_late.any():
+                rows = rows.filter(pa.array(~is_late))
+        if rows.num_rows:
+            record.open_pieces += 1
+            self._open.setdefault(piece.window_end, []).append((rows, record))
+        return late
+
+    @property
+    def ended(self) -> bool:
+        """Every partition was read to its end."""
+        return all(partition.ended for partition in self.partitions)
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of all partitions that were read, before a restart or since."""
+        return sum(max(p.offset, p.handled) for p in self.partitions)
+
+    @property
+    def watermark(self) -> int:
+        """The least watermark (ms) of the partitions still running; NEVER until all have one."""
+        running = [p.greatest for p in self.partitions if not p.ended]
+        return max(NEVER, min(running, default=NEVER) - self._slack)
+
+    def close(self) -> Iterator[ClosedWindow]:
+        """The windows that have closed since the last call, in order, empty ones between them too.
+
+        Once every partition has ended all that are open close, and the last says so. A window
+        counts as closed as soon as it is yielded.
+
+        Raises:
+            RunError: the event times leave a gap of more than MOST_EMPTY windows.
+        """
+        if not self._open and not self.ended:
+            return
+        if self.ended:
+            last = max(self._open, default=max(self._closed_until, 0) + self._length)
+        else:
+            last = self.watermark // self._length * self._length
+        first = self._closed_until + self._length
+        if self._closed_until == NEVER:
+            first = min(self._open, default=last)
+        self._refuse_gap(first, last)
+        for window_end in range(first, last + 1, self._length):
+            yield self._close(window_end, self.ended and window_end == last)
+
+    def _refuse_gap(self, first: int, last: int) -> None:
+        filled = [first, *sorted(end for end in self._open if end <= last), last]
+        for before, after in pairwise(filled):
+            if (after - before) // self._length > MOST_EMPTY:
+                days = [str(np.datetime64(end, "ms"))[:16] for end in (before, after)]
+                raise RunError(
+                    f"no event lies between {days[0]} and {days[1]} (UTC): more than "
+                    f"{MOST_EMPTY:,} empty windows of {self._length} ms: check the unit of the "
+                    "event times and single ones far off, or make windows.length longer"
+                )
+
+    def _close(self, window_end: int, end: bool) -> ClosedWindow:
+        parts = self._open.pop(window_end, [])
+        for _, chunk in parts:
+            chunk.open_pieces -= 1
+        self._closed_until = window_end
+        resume = {str(i): p.resume() for i, p in enumerate(self.partitions)}
+        return ClosedWindow(
+            window_end,
+            merge([rows for rows, _ in parts]) if parts else None,
+            {str(i): max(p.offset, p.handled) for i, p in enumerate(self.partitions)},
+            {name: offset for name, (offset, _) in resume.items()},
+            {name: time - self._slack for name, (_, time) in resume.items() if time != NEVER},
+            end,
+        )
