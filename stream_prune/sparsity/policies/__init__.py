@@ -1,0 +1,1 @@
+"""Policies: when to shrink and grow, one file each."""

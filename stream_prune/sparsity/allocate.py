@@ -1,0 +1,137 @@
+"""Which units to keep: one global threshold on normalised scores, under a budget of MACs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.cost import CostModel
+
+_HELD = float("inf")
+
+
+def normalise(scores: Tensor) -> Tensor:
+    """Scores divided by their mean, so that groups can be compared; all equal if that is zero."""
+    mean = scores.double().mean()
+    if not torch.isfinite(mean):
+        raise ValueError("scores must be finite")
+    return scores.double() / mean if mean > 0 else torch.ones_like(scores, dtype=torch.float64)
+
+
+def allocate(
+    scores: Mapping[str, Tensor],
+    cost: CostModel,
+    budget: Budget,
+    share: float,
+    *,
+    eligible: Mapping[str, Sequence[int]] | None = None,
+    held: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """Choose the kept units of every group.
+
+    The lowest threshold is taken at which the units above it, in rounded widths, cost no more than
+    ``share``; then blocks are added back, the best-scored first, until no block of any group fits.
+    So the result is never above the share and within one rounding step below it. Ties go to the
+    lower index.
+
+    Args:
+        scores: per group float [units], larger is more important, comparable between groups.
+        cost: the cost model; its groups are the ones that are allocated.
+        budget: minimum and rounded widths.
+        share: wanted MACs as a share of the full model's.
+        eligible: per group the units to choose from (default: all of them).
+        held: per group units that stay in any case (default: none).
+
+    Returns:
+        Per group the kept units, ascending. When even the narrowest allowed widths cost more than
+        ``share``, these are returned: see :func:`least_share`.
+    """
+    order: dict[str, list[int]] = {}
+    ranked: dict[str, list[float]] = {}
+    ladders: dict[str, tuple[int, ...]] = {}
+    for name, units in cost.units.items():
+        values = scores[name].double().clone()
+        chosen = sorted(eligible[name]) if eligible is not None else list(range(units))
+        stay = list(held[name]) if held is not None else []
+        values[torch.tensor(stay, dtype=torch.int64)] = _HELD
+        listed = values.tolist()
+        order[name] = sorted(chosen, key=lambda unit: -listed[unit])
+        ranked[name] = [listed[unit] for unit in order[name]]
+        ladders[name] = _ladder(budget, units, len(chosen), len(stay))
+    steps = _at_threshold(ranked, ladders, cost, share)
+    _fill(steps, ranked, ladders, cost, share)
+    return {name: tuple(sorted(order[name][: ladders[name][step]])) for name, step in steps.items()}
+
+
+def least_share(cost: CostModel, budget: Budget) -> float:
+    """The smallest share of MACs that the minimum widths allow."""
+    return cost.share({name: budget.ladder(units)[0] for name, units in cost.units.items()})
+
+
+def _ladder(budget: Budget, units: int, most: int, least: int) -> tuple[int, ...]:
+    """The allowed widths of a group between what is held and what may be chosen."""
+    steps = tuple(width for width in budget.ladder(units) if least <= width <= most)
+    return steps or (most,)
+
+
+def _at_threshold(
+    ranked: Mapping[str, list[float]],
+    ladders: Mapping[str, tuple[int, ...]],
+    cost: CostModel,
+    share: float,
+) -> dict[str, int]:
+    """Bisect the threshold; per group the step of its ladder just below it."""
+    thresholds = sorted({score for scores in ranked.values() for score in scores})
+    low, high = 0, len(thresholds)  # thresholds[high:] keeps least; high == len keeps minimum
+    while low < high:
+        middle = (low + high) // 2
+        steps = _steps(ranked, ladders, thresholds[middle])
+        if cost.share(_widths(ladders, steps)) <= share:
+            high = middle
+        else:
+            low = middle + 1
+    if low == len(thresholds):
+        return dict.fromkeys(ladders, 0)
+    return _steps(ranked, ladders, thresholds[low])
+
+
+def _steps(
+    ranked: Mapping[str, list[float]], ladders: Mapping[str, tuple[int, ...]], threshold: float
+) -> dict[str, int]:
+    steps = {}
+    for name, ladder in ladders.items():
+        above = sum(score >= threshold for score in ranked[name])
+        steps[name] = max(0, sum(width <= above for width in ladder) - 1)
+    return steps
+
+
+def _fill(
+    steps: dict[str, int],
+    ranked: Mapping[str, list[float]],
+    ladders: Mapping[str, tuple[int, ...]],
+    cost: CostModel,
+    share: float,
+) -> None:
+    """Add blocks back in place, the one with the best mean score first, while one fits."""
+    while True:
+        best: tuple[float, str] | None = None
+        for name, ladder in ladders.items():
+            if steps[name] + 1 == len(ladder):
+                continue
+            wider = {**steps, name: steps[name] + 1}
+            if cost.share(_widths(ladders, wider)) > share:
+                continue
+            block = ranked[name][ladder[steps[name]] : ladder[steps[name] + 1]]
+            value = sum(block) / len(block)
+            if best is None or value > best[0]:
+                best = (value, name)
+        if best is None:
+            return
+        steps[best[1]] += 1
+
+
+def _widths(ladders: Mapping[str, tuple[int, ...]], steps: Mapping[str, int]) -> dict[str, int]:
+    return {name: ladders[name][step] for name, step in steps.items()}

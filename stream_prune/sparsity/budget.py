@@ -1,0 +1,48 @@
+"""The budget: what a settled plan may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_prune.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Separate constraints, each held by every settled plan.
+
+    Attributes:
+        macs: share of the wrapped model's dense MACs per example, in (0, 1].
+        rows: share of every table's rows, in (0, 1]; None leaves tables alone.
+        min_units: no group gets narrower than this.
+        round_to: widths are multiples of this (fast matrix products like multiples of 8), except
+            for a group's full width.
+        whole_tables_below: tables up to this many rows stay whole.
+
+    >>> Budget(macs=0.2).ladder(20)
+    (8, 16, 20)
+    """
+
+    macs: float
+    rows: float | None = None
+    min_units: int = 8
+    round_to: int = 8
+    whole_tables_below: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 < self.macs <= 1:
+            raise ConfigError(f"budget.macs = {self.macs}: must be in (0, 1]")
+        if self.rows is not None and not 0 < self.rows <= 1:
+            raise ConfigError(f"budget.rows = {self.rows}: must be in (0, 1] or left out")
+        for name in ("min_units", "round_to"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"budget.{name} = {getattr(self, name)}: must be at least 1")
+        if self.whole_tables_below < 0:
+            raise ConfigError(
+                f"budget.whole_tables_below = {self.whole_tables_below}: must not be negative"
+            )
+
+    def ladder(self, units: int) -> tuple[int, ...]:
+        """The widths that a group of so many units may have, ascending."""
+        first = -(-self.min_units // self.round_to) * self.round_to
+        return (*range(first, units, self.round_to), units)

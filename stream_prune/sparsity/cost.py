@@ -1,0 +1,181 @@
+"""What a plan costs: MACs per example and parameters, from shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from stream_prune.sparsity.layout import Layout
+from stream_prune.sparsity.plan import Plan
+
+
+class Cost(NamedTuple):
+    """Multiply-accumulates per example (forward; forward and backward) and parameters."""
+
+    macs_inference: int
+    macs_training: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one forward pass of an example batch was seen to multiply.
+
+    Attributes:
+        reuse: per layer weight how often each of its entries is used per example.
+        passes: per layer weight how many products of the forward's size a training step makes:
+            the forward, the weight's gradient, the input's gradient, as far as each is needed.
+        other: MACs per example outside of those layers (attention, dot interactions).
+        total: all MACs per example.
+    """
+
+    reuse: Mapping[str, float]
+    passes: Mapping[str, int]
+    other: float
+    total: float
+
+
+def measure(
+    model: nn.Module, forward: Callable[[], Any], batch: int, trained: frozenset[str]
+) -> Measurement:
+    """Count the multiply-accumulates of a forward pass with torch's FLOP counter.
+
+    Args:
+        model: the model that ``forward`` runs.
+        forward: runs the example batch; its graph tells which inputs need gradients.
+        batch: examples in the batch.
+        trained: names of the parameters that are trained.
+    """
+    counter = FlopCounterMode(display=False)
+    flops: dict[str, int] = {}
+    passes: dict[str, int] = {}
+    started: dict[str, int] = {}
+    handles = []
+    sizes: dict[str, int] = {}
+    plain = dict(model.named_parameters(remove_duplicate=False))
+    for path, module in model.named_modules():
+        if not isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            continue
+        name = f"{path}.weight" if path else "weight"
+        if name not in plain:  # a computed weight: counted with what is outside of the layers
+            continue
+        sizes[name] = module.weight.numel()
+
+        def before(_: nn.Module, __: Any, name: str = name) -> None:
+            started[name] = counter.get_total_flops()
+
+        def after(_: nn.Module, inputs: tuple[Tensor, ...], __: Any, name: str = name) -> None:
+            spent = counter.get_total_flops() - started[name]
+            flops[name] = flops.get(name, 0) + spent
+            passes[name] = 1 + (name in trained) + bool(inputs and inputs[0].requires_grad)
+
+        handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    try:
+        with counter:
+            forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    total = counter.get_total_flops()
+    reuse = {name: spent / 2 / batch / sizes[name] for name, spent in flops.items()}
+    other = (total - sum(flops.values())) / 2 / batch
+    return Measurement(reuse, passes, other, total / 2 / batch)
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A matrix product: (constant + sum of per-unit lengths x width) per axis, times reuse."""
+
+    constants: tuple[int, ...]
+    slopes: tuple[Mapping[str, int], ...]
+    reuse: float
+    passes: int
+
+    def size(self, widths: Mapping[str, int]) -> int:
+        return prod(
+            constant + sum(per_unit * widths[group] for group, per_unit in slopes.items())
+            for constant, slopes in zip(self.constants, self.slopes, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """The cost of any plan as a sum of products of widths; evaluates in microseconds.
+
+    Attributes:
+        terms: one per layer weight that is multiplied.
+        tensors: one per parameter, for counting parameters (reuse 1).
+        other: MACs per example outside of the layers, in the full model.
+        other_per_unit: how much of ``other`` each unit of a group stands for (attention heads).
+        units: full width of every group.
+    """
+
+    terms: tuple[_Term, ...]
+    tensors: tuple[_Term, ...]
+    other: float
+    other_per_unit: Mapping[str, float]
+    units: Mapping[str, int]
+
+    @classmethod
+    def build(
+        cls,
+        model: nn.Module,
+        layout: Layout,
+        measured: Measurement,
+        other_per_unit: Mapping[str, float],
+    ) -> CostModel:
+        """From the full model's shapes, its groups and a measured forward pass."""
+        every = dict(model.named_parameters(remove_duplicate=False))
+        terms = tuple(
+            replace(
+                _term(layout, name, tuple(every[name].shape)),
+                reuse=reuse,
+                passes=measured.passes[name],
+            )
+            for name, reuse in measured.reuse.items()
+        )
+        tensors = tuple(
+            _term(layout, name, tuple(tensor.shape)) for name, tensor in model.named_parameters()
+        )
+        units = {group.name: group.units for group in layout.groups}
+        return cls(terms, tensors, measured.other, dict(other_per_unit), units)
+
+    def macs(self, widths: Mapping[str, int]) -> float:
+        """MACs per example of a forward pass at the given widths."""
+        return sum(term.size(widths) * term.reuse for term in self.terms) + self._other(widths)
+
+    def cost(self, plan: Plan) -> Cost:
+        """The full account of a plan."""
+        widths = plan.widths
+        training = sum(term.size(widths) * term.reuse * term.passes for term in self.terms)
+        return Cost(
+            macs_inference=round(self.macs(widths)),
+            macs_training=round(training + 3 * self._other(widths)),
+            parameters=sum(tensor.size(widths) for tensor in self.tensors),
+        )
+
+    def share(self, widths: Mapping[str, int]) -> float:
+        """MACs at the given widths as a share of the full model's."""
+        return self.macs(widths) / self.macs(self.units)
+
+    def _other(self, widths: Mapping[str, int]) -> float:
+        removed = (
+            slope * (self.units[group] - widths[group])
+            for group, slope in self.other_per_unit.items()
+        )
+        return self.other - sum(removed)
+
+
+def _term(layout: Layout, name: str, shape: tuple[int, ...]) -> _Term:
+    constants, slopes = list(shape), [dict[str, int]() for _ in shape]
+    for number, axis in layout.axes.get(name, {}).items():
+        for group, positions in axis.parts:
+            units, per_unit = positions.shape
+            constants[number] -= units * per_unit
+            slopes[number][group] = slopes[number].get(group, 0) + per_unit
+    return _Term(tuple(constants), tuple(slopes), 1.0, 0)

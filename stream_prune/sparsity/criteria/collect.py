@@ -1,0 +1,154 @@
+"""Collects a criterion's scores over the windows in which the policy asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from stream_prune.errors import RunError
+from stream_prune.sparsity.allocate import normalise
+from stream_prune.sparsity.criteria.criterion import Criterion, Slices
+from stream_prune.sparsity.groups import Group, Member, named_tensors
+from stream_prune.sparsity.layout import Layout
+from stream_prune.sparsity.plan import Plan
+
+
+class _LiveMember(NamedTuple):
+    tensor: nn.Parameter
+    axis: int
+    taken: Tensor | None  # None: the whole axis, in order
+    units: int
+
+
+class Collector:
+    """Adds up a criterion before the optimizer's steps, while armed.
+
+    Args:
+        model: the model; its parameters are looked up when armed.
+        optimizer: the optimizer whose step marks where weights and gradients belong together.
+        layout: the groups.
+        criterion: what to evaluate.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, layout: Layout, criterion: Criterion
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._layout = layout
+        self._criterion = criterion
+        self._members: dict[str, tuple[list[_LiveMember], list[_LiveMember]]] = {}
+        self._hook: RemovableHandle | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def arm(self, plan: Plan) -> None:
+        """Start a scored window under ``plan``."""
+        self.disarm()
+        tensors = dict(named_tensors(self._model))
+        self._members = {
+            group.name: (
+                [
+                    self._live(member, group, plan, tensors[member.param])
+                    for member in group.produced
+                    if isinstance(tensors[member.param], nn.Parameter)
+                ],
+                [
+                    self._live(member, group, plan, tensors[member.param])
+                    for member in group.consumed
+                ],
+            )
+            for group in self._layout.groups
+        }
+        if self._criterion.every_step:
+            self._hook = self._optimizer.register_step_pre_hook(self._before_step)
+
+    def disarm(self) -> None:
+        """End the scored window and forget what it collected."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = None
+        self._members, self._sums, self._steps = {}, {}, 0
+
+    @property
+    def armed(self) -> bool:
+        return bool(self._members)
+
+    @property
+    def ready(self) -> bool:
+        """Whether scores are at hand."""
+        return self.armed and (self._steps > 0 or not self._criterion.every_step)
+
+    def scores(self) -> dict[str, Tensor]:
+        """Per group float64 [K], divided by its mean over the kept units.
+
+        Raises:
+            RunError: a score is not finite.
+        """
+        sums = self._sums if self._criterion.every_step else self._evaluate()
+        for name, values in sums.items():
+            if not bool(torch.isfinite(values).all()):
+                raise RunError(
+                    f"group {name!r}: weights or gradients of the scored window are not finite; "
+                    "lower the learning rate or go back to an earlier checkpoint"
+                )
+        return {name: normalise(values) for name, values in sums.items()}
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        del optimizer, args, kwargs
+        for name, values in self._evaluate().items():
+            self._sums[name] = self._sums[name] + values if name in self._sums else values
+        self._steps += 1
+
+    @torch.no_grad()
+    def _evaluate(self) -> dict[str, Tensor]:
+        return {
+            name: self._criterion.score(_slices(produced), _slices(consumed)).cpu()
+            for name, (produced, consumed) in self._members.items()
+        }
+
+    def _live(self, member: Member, group: Group, plan: Plan, tensor: Tensor) -> _LiveMember:
+        assert isinstance(tensor, nn.Parameter)
+        positions = self._layout.live_positions(member, group.name, plan).flatten()
+        whole = torch.equal(positions, torch.arange(tensor.shape[member.axis]))
+        taken = None if whole else positions.to(tensor.device)
+        return _LiveMember(tensor, member.axis, taken, len(plan.units[group.name]))
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        sums = {f"sum/{name}": values.clone() for name, values in self._sums.items()}
+        return {"armed": int(self.armed), "steps": self._steps, **sums}
+
+    def load_state_dict(self, state: dict[str, Any], plan: Plan) -> None:
+        """Take up a scored window where it was left; the model must be under ``plan``."""
+        self.disarm()
+        if state["armed"]:
+            self.arm(plan)
+        self._steps = int(state["steps"])
+        self._sums = {
+            key.removeprefix("sum/"): value.clone()
+            for key, value in state.items()
+            if key.startswith("sum/")
+        }
+
+
+def _slices(members: Sequence[_LiveMember]) -> list[Slices]:
+    return [
+        Slices(
+            _by_unit(member.tensor, member),
+            None if member.tensor.grad is None else _by_unit(member.tensor.grad, member),
+        )
+        for member in members
+    ]
+
+
+def _by_unit(tensor: Tensor, member: _LiveMember) -> Tensor:
+    first = tensor.movedim(member.axis, 0)
+    if member.taken is not None:
+        first = first.index_select(0, member.taken)
+    return first.reshape(member.units, -1)

@@ -1,0 +1,51 @@
+"""The structured record of what the controller did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """One decision, or one alarm.
+
+    Attributes:
+        kind: "drift" (an alarm), "shrink", "grow" (the model was resized), "rows" (tables were).
+        rows: examples seen so far.
+        event_time: of the batch it happened after, ms since the epoch; None if not given.
+        trigger: why: "start", "warm-up", "step", "drift", "clock", "regrown" or "detector".
+        severity: of the alarm, in standard deviations of the slice loss (rising is positive).
+        value: the slice loss that raised the alarm.
+        density_before, density_after: kept units over all units.
+        macs_before, macs_after: MACs per example (inference).
+        plan: kept units per group, and rows per table, afterwards.
+        rate: the learning-rate multiplier from now on.
+        seconds: how long it took.
+    """
+
+    kind: str
+    rows: int
+    event_time: int | None
+    trigger: str
+    severity: float | None
+    value: float | None
+    density_before: float
+    density_after: float
+    macs_before: int
+    macs_after: int
+    plan: Mapping[str, Mapping[str, int]]
+    rate: float
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """The event as JSON values (a number that is not finite becomes null)."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

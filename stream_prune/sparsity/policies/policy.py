@@ -1,0 +1,91 @@
+"""What every policy is: a pure function from state and observation to state and decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+
+class Observation(NamedTuple):
+    """What a policy sees when a window ends.
+
+    Attributes:
+        rows: examples in this window. A window ends early when a drift is signalled.
+        share: MACs of the live model as a share of the full one's.
+        budget: the share that a settled plan may cost.
+        scored: scores of the units were collected in this window.
+        alarm: a drift was signalled in it.
+    """
+
+    rows: int
+    share: float
+    budget: float
+    scored: bool
+    alarm: bool
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Leave the plan as it is."""
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Remove the least important units.
+
+    Attributes:
+        density: share of the full model's MACs to come down to.
+        trigger: why, for the record.
+        settles: the plan that follows is one the budget must hold for.
+    """
+
+    density: float
+    trigger: str
+    settles: bool
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Bring removed units back, with their last weights and optimizer state.
+
+    Attributes:
+        density: share of the full model's MACs to go up to.
+        trigger: why, for the record.
+    """
+
+    density: float
+    trigger: str
+
+
+Decision = Keep | Shrink | Grow
+
+S = TypeVar("S", bound=tuple[Any, ...])
+
+
+class Policy(Protocol[S]):
+    """When to shrink and grow, and by how much; never which units.
+
+    A policy holds its settings only. Its state is a NamedTuple of numbers that the controller
+    keeps, passes in and saves.
+    """
+
+    @property
+    def rows_from_start(self) -> bool:
+        """Tables are held at the budget from the start rather than from the first shrink."""
+        ...
+
+    def initial(self) -> S:
+        """The state before the first window."""
+        ...
+
+    def wants_scores(self, state: S, window_rows: int) -> bool:
+        """Whether the window about to start may end in a shrink, so units should be scored."""
+        ...
+
+    def step(self, state: S, observation: Observation) -> tuple[S, Decision]:
+        """Called when a window ends."""
+        ...
+
+    def rate(self, state: S) -> float:
+        """The learning-rate multiplier that goes with the state."""
+        ...

@@ -1,0 +1,41 @@
+"""Rows: the capacity of every embedding table under the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from stream_prune.sparsity.budget import Budget
+
+
+class RowTable(Protocol):
+    """What the controller needs of an embedding table; which rows it keeps is its own affair."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capacity(self) -> int:
+        """How many rows it may hold."""
+        ...
+
+    @property
+    def bytes_per_row(self) -> int: ...
+
+    def resize(self, n: int) -> None:
+        """Set the capacity to ``n`` rows; on a cut the best rows stay."""
+        ...
+
+
+def capacities(full: Mapping[str, int], budget: Budget) -> dict[str, int]:
+    """Per table the greatest capacity that the budget allows; small tables stay whole.
+
+    >>> capacities({"user": 1000, "weekday": 7}, Budget(macs=0.2, rows=0.25))
+    {'user': 250, 'weekday': 7}
+    """
+    if budget.rows is None:
+        return dict(full)
+    return {
+        name: rows if rows <= budget.whole_tables_below else max(1, int(rows * budget.rows))
+        for name, rows in full.items()
+    }
