@@ -43,7 +43,8 @@ def event_times(column: str, values: pa.Array) -> npt.NDArray[np.int64]:
         )
     # As int64 what is too large for it is negative.
     numbers = values.cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
-    numbers = np.where(numbers // _PER_SECOND[unit] <= LATEST // 1000, numbers, -1)
+    seconds = numbers // _PER_SECOND[unit]
+    numbers = np.where((seconds < 0) | (seconds > LATEST // 1000), -1, numbers)
     if unit == "s":
         numbers = numbers * 1000
     else:
@@ -53,7 +54,7 @@ def event_times(column: str, values: pa.Array) -> npt.NDArray[np.int64]:
 
 def _parse(values: pa.Array) -> pa.Array:
     """Text to timestamps in ms (UTC), null where it is none."""
-    text = pc.ascii_trim_whitespace(values)
+    text = pc.ascii_trim_whitespace(values.cast(pa.string()))
     day = pc.match_substring_regex(text, f"^{_DAY}$")
     zoned = pc.match_substring_regex(text, f"^{_DAY}[T ]{_TIME}{_ZONE}$")
     local = pc.match_substring_regex(text, f"^{_DAY}[T ]{_TIME}$")

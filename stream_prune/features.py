@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ TRANSFORMS = ("identity", "log1p", "clip")
 
 _ENCODING = 1  # raised when equal specifications would encode to other values: other fingerprints
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS_MS)})", re.ASCII)
 
 
 def duration_ms(value: str | int | float) -> int:
@@ -49,18 +51,15 @@ def duration_ms(value: str | int | float) -> int:
     Raises:
         ConfigError: it is none, or no whole number of milliseconds from 0 on.
     """
-    text = value.strip() if isinstance(value, str) else f"{value}s"
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    try:
-        milliseconds = Decimal(number.strip()) * _UNITS_MS[text[len(number) :]]
-    except (KeyError, InvalidOperation):
+    text = value if isinstance(value, str) else f"{value}s"
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
         raise ConfigError(
             f"{value!r} is no duration: write a number and one of {', '.join(_UNITS_MS)}"
-        ) from None
-    if not 0 <= milliseconds < 2**53 or milliseconds != int(milliseconds):
-        raise ConfigError(
-            f"{value!r} is no duration: it must be a whole number of milliseconds, 0 or more"
         )
+    milliseconds = Decimal(match[1]) * _UNITS_MS[match[2]]
+    if milliseconds >= 2**53 or milliseconds != int(milliseconds):
+        raise ConfigError(f"{value!r} is no duration: it must be a whole number of milliseconds")
     return int(milliseconds)
 
 
