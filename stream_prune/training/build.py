@@ -1,0 +1,158 @@
+"""From a configuration, a feature specification and a seed to a model ready to learn."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adagrad, Adam, Optimizer
+
+from stream_prune.embedding.config import TableConfig
+from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.errors import ConfigError
+from stream_prune.features import FeatureSpec
+from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
+from stream_prune.sparsity.controller import SparsityController
+from stream_prune.sparsity.cost import Cost, CostModel, measure
+from stream_prune.sparsity.layout import Layout
+from stream_prune.sparsity.plan import Plan
+from stream_prune.training.config import OptimizerConfig, TrainingConfig
+from stream_prune.training.learner import Learner
+
+EXAMPLE_ROWS = 8
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: CUDA is asked for, and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = 'cuda': this machine has no CUDA device: use cpu or auto")
+    use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def part_seed(seed: int, part: str) -> int:
+    """A seed of its own for a part, so that no part's numbers depend on which others exist."""
+    digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig]:
+    """The full-size tables, one per categorical column.
+
+    Raises:
+        ConfigError: a capacity for a column that does not exist.
+    """
+    columns = [column.name for column in spec.categorical]
+    settings = config.tables
+    for name in settings.capacity:
+        if name not in columns:
+            raise ConfigError(
+                f"tables.capacity.{name}: no such categorical column; there are: "
+                f"{', '.join(columns)}"
+            )
+    return [
+        TableConfig(
+            name=name,
+            capacity=settings.capacity.get(name, settings.default_capacity),
+            follow=settings.follow,
+            admission=settings.admission,
+            half_life=settings.half_life,
+            hysteresis=settings.hysteresis,
+        )
+        for name in columns
+    ]
+
+
+def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
+    """Everything at full size and freshly initialised; equal arguments give equal bits.
+
+    To resume, load the states in this order: controller (it applies its plan), head, optimizer,
+    tables.
+    """
+    device = resolve_device(config.device)
+    head = _head(config, spec).to(device)
+    tables = _tables(config, spec).to(device)
+    optimizer = _optimizer(config.optimizer, head)
+    example = _example(config, spec, device)
+    cost = _dense_cost(head, example)
+    controller = _controller(config, head, optimizer, tables, example)
+    full = {table.name: table.capacity for table in table_configs(config, spec)}
+    return Learner(tables, head, optimizer, controller, device, cost, full)
+
+
+def _head(config: TrainingConfig, spec: FeatureSpec) -> DLRMHead:
+    model = config.model
+    shape = DLRMHeadConfig(
+        dense=len(spec.dense),
+        tables=len(spec.categorical),
+        dim=model.dim,
+        bottom=model.bottom,
+        top=model.top,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(part_seed(config.seed, "head"))
+        return DLRMHead(shape)
+
+
+def _tables(config: TrainingConfig, spec: FeatureSpec) -> EmbeddingTables:
+    given = {"eps": config.optimizer.eps, "init_std": config.tables.init_std}
+    return EmbeddingTables(
+        table_configs(config, spec),
+        dim=config.model.dim,
+        lr=config.optimizer.rows_lr,
+        seed=part_seed(config.seed, "tables"),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _optimizer(config: OptimizerConfig, head: nn.Module) -> Optimizer:
+    kind: type[Adam] | type[Adagrad] = Adam if config.name == "adam" else Adagrad
+    if config.eps is None:
+        return kind(head.parameters(), lr=config.lr)
+    return kind(head.parameters(), lr=config.lr, eps=config.eps)
+
+
+def _example(
+    config: TrainingConfig, spec: FeatureSpec, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Inputs of the head: dense [8, N], and embeddings [8, F, D] that are trained."""
+    generator = torch.Generator().manual_seed(part_seed(config.seed, "example"))
+    dense = torch.randn(EXAMPLE_ROWS, len(spec.dense), generator=generator)
+    shape = (EXAMPLE_ROWS, len(spec.categorical), config.model.dim)
+    rows = torch.randn(shape, generator=generator)
+    return dense.to(device), rows.to(device).requires_grad_()
+
+
+def _dense_cost(head: nn.Module, example: tuple[Tensor, Tensor]) -> Cost:
+    trained = frozenset(name for name, _ in head.named_parameters())
+    head.eval()  # counting must not move the running statistics
+    measured = measure(head, lambda: head(*example), EXAMPLE_ROWS, trained)
+    return CostModel.build(head, Layout(head, ()), measured, {}).cost(Plan.full(()))
+
+
+def _controller(
+    config: TrainingConfig,
+    head: nn.Module,
+    optimizer: Optimizer,
+    tables: EmbeddingTables,
+    example: tuple[Tensor, Tensor],
+) -> SparsityController | None:
+    sparsity = config.sparsity
+    if sparsity is None:
+        return None
+    return SparsityController(
+        head,
+        optimizer,
+        policy=sparsity.build_policy(),
+        budget=sparsity.budget,
+        example=example,
+        drift=None if config.drift is None else config.drift.build_monitor(),
+        criterion=sparsity.criterion,
+        tables=tables.tables,
+        window_rows=sparsity.window_rows,
+    )

@@ -1,0 +1,261 @@
+"""What a training run is told: frozen dataclasses that check their own ranges."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stream_prune.drift.adwin import Adwin
+from stream_prune.drift.cusum import Cusum
+from stream_prune.drift.detector import Detector
+from stream_prune.drift.monitor import DriftMonitor
+from stream_prune.drift.page_hinkley import PageHinkley
+from stream_prune.errors import ConfigError
+from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.policies.ads import ADS
+from stream_prune.sparsity.policies.static import Static
+from stream_prune.training.dataclass_reader import plain, read
+
+DETECTORS: dict[str, type[Detector]] = {"cusum": Cusum, "adwin": Adwin, "page_hinkley": PageHinkley}
+POLICIES: dict[str, type[ADS] | type[Static]] = {"ads": ADS, "static": Static}
+
+
+def _at_least(least: float, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= least:
+            raise ConfigError(f"{name} = {value}: must be {least} or more")
+
+
+def _positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name} = {value}: must be greater than 0")
+
+
+def _one_of(allowed: tuple[str, ...], **values: str) -> None:
+    for name, value in values.items():
+        if value not in allowed:
+            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model: its name, embedding dimension D, and hidden widths of its two MLPs."""
+
+    name: str = "dlrm"
+    dim: int = 16
+    bottom: tuple[int, ...] = (32,)
+    top: tuple[int, ...] = (64, 32)
+
+    def __post_init__(self) -> None:
+        _one_of(("dlrm",), name=self.name)
+        _at_least(1, dim=self.dim)
+        for name in ("bottom", "top"):
+            _at_least(1, **{f"{name}[{i}]": n for i, n in enumerate(getattr(self, name))})
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The dense part's optimizer, and the rate of the tables' row-wise Adagrad.
+
+    Attributes:
+        name: adam or adagrad.
+        lr: learning rate of the dense part.
+        rows_lr: learning rate of the embedding rows.
+        eps: added to the denominators of both; None: each one's own default.
+    """
+
+    name: str = "adam"
+    lr: float = 1e-3
+    rows_lr: float = 0.05
+    eps: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of(("adam", "adagrad"), name=self.name)
+        _positive(lr=self.lr, rows_lr=self.rows_lr, eps=self.eps)
+
+
+@dataclass(frozen=True)
+class TablesConfig:
+    """The embedding tables: rows per table, and how row sets follow the stream.
+
+    Attributes:
+        default_capacity: rows of a table that ``capacity`` does not name.
+        capacity: rows by column.
+        follow, admission, half_life, hysteresis: see :class:`stream_prune.embedding.TableConfig`.
+        init_std: standard deviation of the initial weights; None: the tables' own default.
+    """
+
+    default_capacity: int = 10_000
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    follow: bool = True
+    admission: int = 2
+    half_life: float = 20_000.0
+    hysteresis: float = 1.2
+    init_std: float | None = None
+
+    def __post_init__(self) -> None:
+        _at_least(0, default_capacity=self.default_capacity)
+        _at_least(0, **{f"capacity.{column}": rows for column, rows in self.capacity.items()})
+        _at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
+        _positive(init_std=self.init_std)
+
+
+@dataclass(frozen=True)
+class SparsityConfig:
+    """The controller's settings.
+
+    Attributes:
+        budget: what a settled plan may cost.
+        policy: ads (adaptive) or static.
+        parameters: the policy's own settings.
+        criterion: taylor or magnitude.
+        window_rows: rows between two decisions.
+    """
+
+    budget: Budget
+    policy: str = "ads"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    criterion: str = "taylor"
+    window_rows: int = 4096
+
+    def __post_init__(self) -> None:
+        _one_of(tuple(POLICIES), policy=self.policy)
+        self.build_policy()  # its settings are wrong now or never
+        _one_of(("taylor", "magnitude"), criterion=self.criterion)
+        _at_least(1, window_rows=self.window_rows)
+
+    def build_policy(self) -> ADS | Static:
+        """The policy with its settings."""
+        return read(POLICIES[self.policy], self.parameters, "parameters")
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """The drift monitor: a detector fed with the mean loss of slices of the stream.
+
+    Attributes:
+        detector: cusum, adwin or page_hinkley.
+        parameters: the detector's own settings.
+        slice_rows: labelled rows per slice.
+        cooldown_rows: rows that the detector does not see at the start, after an alarm and after
+            the model was resized.
+    """
+
+    detector: str = "cusum"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    slice_rows: int = 512
+    cooldown_rows: int = 8192
+
+    def __post_init__(self) -> None:
+        _one_of(tuple(DETECTORS), detector=self.detector)
+        _at_least(1, slice_rows=self.slice_rows)
+        _at_least(0, cooldown_rows=self.cooldown_rows)
+        self.build_monitor()  # its settings are wrong now or never
+
+    def build_monitor(self) -> DriftMonitor:
+        """The monitor with its detector."""
+        kind = DETECTORS[self.detector]
+        known = list(inspect.signature(kind).parameters)
+        for name in self.parameters:
+            if name not in known:
+                raise ConfigError(f"parameters.{name}: unknown key; known are {', '.join(known)}")
+        try:
+            detector = kind(**self.parameters)
+        except (ConfigError, ValueError, TypeError) as error:
+            raise ConfigError(f"parameters: {error}") from None
+        return DriftMonitor(detector, self.slice_rows, self.cooldown_rows)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints: one every so many learned windows and one at the end; how many are kept."""
+
+    every_windows: int = 50
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _at_least(1, every_windows=self.every_windows, keep=self.keep)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Figures.
+
+    Attributes:
+        sliding_rows: examples in the sliding window of the exact AUC.
+        every_windows: the costly lines (sliding AUC, churn of rows) come at every so many windows.
+        warmup_rows: labelled rows that figures named ``after_warmup`` leave out.
+    """
+
+    sliding_rows: int = 50_000
+    every_windows: int = 20
+    warmup_rows: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(2, sliding_rows=self.sliding_rows)
+        _at_least(1, every_windows=self.every_windows)
+        _at_least(0, warmup_rows=self.warmup_rows)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run: where, on what, and how.
+
+    Attributes:
+        run: the run folder.
+        log: the mini-batch log's folder.
+        seed: of everything random.
+        threads: of torch; results are bit-identical for equal numbers.
+        device: auto, cpu or cuda.
+        follow: tail the log until it ends, instead of ending with what is there.
+        sparsity: None trains the model dense.
+        drift: None feeds the policy no alarms.
+    """
+
+    run: Path
+    log: Path
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+    follow: bool = False
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    tables: TablesConfig = field(default_factory=TablesConfig)
+    sparsity: SparsityConfig | None = None
+    drift: DriftConfig | None = None
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed)
+        _at_least(1, threads=self.threads)
+        _one_of(("auto", "cpu", "cuda"), device=self.device)
+        if self.drift is not None and self.sparsity is None:
+            raise ConfigError("drift: there is no sparsity policy to act on alarms: add `sparsity`")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """From plain values; nested mappings for the parts.
+
+        Raises:
+            ConfigError: with the dotted path of the key, its value, and what is allowed.
+
+        >>> TrainingConfig.from_dict({"run": "r", "log": "l", "optimizer": {"lr": 0}})
+        Traceback (most recent call last):
+        ...
+        stream_prune.errors.ConfigError: optimizer.lr = 0.0: must be greater than 0
+        """
+        return read(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: the inverse of :meth:`from_dict`."""
+        values: dict[str, Any] = plain(self)
+        return values
+
+
+RESULT_FREE = frozenset({"run", "log", "follow", "checkpoint"})
+"""Keys that change nothing in the results; a run may be resumed with others."""

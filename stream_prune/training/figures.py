@@ -1,0 +1,54 @@
+"""What a run tells about its model: at the start, at a moment, at the end."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, TypeAlias
+
+import torch
+
+from stream_prune.features import FeatureSpec
+from stream_prune.sparsity.cost import Cost
+from stream_prune.training.config import TrainingConfig
+from stream_prune.training.learner import Learner
+
+Figures: TypeAlias = dict[str, Any]
+
+
+def start(config: TrainingConfig, spec: FeatureSpec, learner: Learner) -> Figures:
+    """What is trained, on what, where, and what it costs at full size."""
+    return {
+        "config": config.to_dict(),
+        "features": spec.to_dict(),
+        "fingerprint": spec.fingerprint,
+        "device": learner.device.type,
+        **_dense(learner),
+        "refused": {} if learner.controller is None else dict(learner.controller.refused),
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+    }
+
+
+def now(learner: Learner, cost: Cost) -> Figures:
+    """Size and state of the model at this moment; ``cost`` is its cost per example."""
+    tables = learner.tables.tables.values()
+    controller = learner.controller
+    return {
+        **cost._asdict(),
+        "rows_used": {table.name: table.rows_used for table in tables},
+        "rows_capacity": {table.name: table.capacity for table in tables},
+        "rate": 1.0 if controller is None else controller.rate,
+    }
+
+
+def end(learner: Learner, cost: Cost) -> Figures:
+    """The model at the end beside the dense one."""
+    return {**now(learner, cost), **_dense(learner), "device": learner.device.type}
+
+
+def _dense(learner: Learner) -> Figures:
+    cost = {f"dense_{name}": value for name, value in learner.dense_cost._asdict().items()}
+    return {**cost, "dense_rows": dict(learner.full_rows)}

@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from stream_prune.errors import ConfigError
+from stream_prune.training.config import TrainingConfig
+from stream_prune.training.dataclass_reader import difference
+
+PLACES = {"run": "runs/a", "log": "logs/a"}
+
+
+def test_a_run_needs_a_folder_and_a_log_and_nothing_else():
+    config = TrainingConfig.from_dict(PLACES)
+    assert config.run == Path("runs/a")
+    assert config.sparsity is None
+
+
+def test_a_configuration_survives_json():
+    values = PLACES | {
+        "model": {"dim": 8, "bottom": [16], "top": [32, 16]},
+        "tables": {"capacity": {"user": 100}},
+        "sparsity": {"budget": {"macs": 0.2, "rows": 0.1}, "parameters": {"warmup_rows": 7}},
+        "drift": {"parameters": {"h": 6.0}},
+    }
+    config = TrainingConfig.from_dict(values)
+    assert config.model.top == (32, 16)
+    assert config.sparsity is not None
+    assert config.sparsity.budget.rows == 0.1
+    assert config.sparsity.build_policy().warmup_rows == 7
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seeds": 1}, r"^seeds: unknown key; known are run, log, seed"),
+        ({"model": {"width": 1}}, r"^model\.width: unknown key; known are name, dim, bottom, top"),
+        ({"model": {"dim": "16"}}, r"^model\.dim = '16': must be a whole number"),
+        ({"model": {"dim": True}}, r"^model\.dim = True: must be a whole number"),
+        ({"model": {"top": 64}}, r"^model\.top = 64: must be a list"),
+        ({"model": {"top": [64, 0]}}, r"^model\.top\[1\] = 0: must be 1 or more"),
+        ({"model": 5}, r"^model = 5: must be a mapping"),
+        ({"optimizer": {"lr": -1.0}}, r"^optimizer\.lr = -1.0: must be greater than 0"),
+        ({"optimizer": {"name": "sgd"}}, r"^optimizer\.name = 'sgd': must be one of adam, adagrad"),
+        ({"tables": {"capacity": {"user": -1}}}, r"^tables\.capacity\.user = -1: must be 0"),
+        (
+            {"tables": {"capacity": {"user": 0.5}}},
+            r"^tables\.capacity\.user = 0.5: must be",
+        ),
+        ({"sparsity": {}}, r"^sparsity\.budget: is missing"),
+        (
+            {"sparsity": {"budget": {"macs": 1.4}}},
+            r"^sparsity\.budget\.macs = 1.4: must be in \(0, 1\]",
+        ),
+        (
+            {"sparsity": {"budget": {"macs": 0.2}, "policy": "none"}},
+            r"^sparsity\.policy = 'none': must be one of ads, static",
+        ),
+        (
+            {"sparsity": {"budget": {"macs": 0.2}, "parameters": {"regrow_density": 2}}},
+            r"^sparsity\.parameters\.regrow_density = 2.0: must be in \(0, 1\]",
+        ),
+        (
+            {"sparsity": {"budget": {"macs": 0.2}, "parameters": {"regrow": 2}}},
+            r"^sparsity\.parameters\.regrow: unknown key; known are warmup_rows",
+        ),
+        (
+            {"drift": {"parameters": {"m": 1}}},
+            r"^drift\.parameters\.m: unknown key; known are k",
+        ),
+        ({"drift": {"parameters": {"h": -1}}}, r"^drift\.parameters: .*h = -1 must be positive"),
+        ({"drift": {}}, r"^drift: there is no sparsity policy"),
+        ({"checkpoint": {"keep": 0}}, r"^checkpoint\.keep = 0: must be 1 or more"),
+        ({"evaluation": {"every_windows": 0}}, r"^evaluation\.every_windows = 0: must be 1"),
+        ({"device": "tpu"}, r"^device = 'tpu': must be one of auto, cpu, cuda"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(values, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainingConfig.from_dict(PLACES | values)
+
+
+def test_a_missing_place_is_named():
+    with pytest.raises(ConfigError, match=r"^log: is missing"):
+        TrainingConfig.from_dict({"run": "r"})
+
+
+def test_the_first_difference_of_two_configurations_is_found_with_its_path():
+    assert difference({"a": {"b": [1]}}, {"a": {"b": [1]}}) is None
+    assert difference({"a": {"b": 1}}, {"a": {"b": 2}}) == ("a.b", 1, 2)
+    assert difference({"a": 1}, {"a": 1, "c": 3}) == ("c", None, 3)
+    assert difference({"a": None}, {"a": {"b": 2}}) == ("a", None, {"b": 2})
