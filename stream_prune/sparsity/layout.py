@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,28 +50,14 @@ class Layout:
 
     def kept(self, plan: Plan) -> dict[str, Kept]:
         """The kept indices of every axis that the plan shortens, per tensor."""
-        removed = {
-            group.name: _complement(plan.units[group.name], group.units) for group in self.groups
+        return {
+            name: {
+                axis: indices
+                for axis in axes
+                if (indices := self.kept_axis(name, axis, plan)) is not None
+            }
+            for name, axes in self.axes.items()
         }
-        result: dict[str, Kept] = {}
-        for name, axes in self.axes.items():
-            result[name] = {}
-            for number, axis in axes.items():
-                alive = torch.ones(axis.length, dtype=torch.bool)
-                for group, positions in axis.parts:
-                    alive[positions[removed[group]].flatten()] = False
-                if not bool(alive.all()):
-                    result[name][number] = alive.nonzero().flatten()
-        return result
-
-    def lengths(self, name: str, widths: Mapping[str, int]) -> list[int]:
-        """The shape that the tensor ``name`` has under the given widths."""
-        shape = list(self.shapes[name])
-        for number, axis in self.axes[name].items():
-            for group, positions in axis.parts:
-                units, per_unit = positions.shape
-                shape[number] -= (units - widths[group]) * per_unit
-        return shape
 
     def live_positions(self, member: Member, group: str, plan: Plan) -> Tensor:
         """A member's positions in the tensor as it is now: int64 [kept units, k]."""
@@ -83,14 +69,10 @@ class Layout:
         """The kept indices of one axis, None when all of it is kept."""
         alive = torch.ones(self.axes[name][axis].length, dtype=torch.bool)
         for group, positions in self.axes[name][axis].parts:
-            alive[positions[_complement(plan.units[group], len(positions))].flatten()] = False
+            removed = torch.ones(len(positions), dtype=torch.bool)
+            removed[torch.tensor(plan.units[group], dtype=torch.int64)] = False
+            alive[positions[removed].flatten()] = False
         return None if bool(alive.all()) else alive.nonzero().flatten()
-
-
-def _complement(kept: Sequence[int], units: int) -> Tensor:
-    removed = torch.ones(units, dtype=torch.bool)
-    removed[torch.tensor(kept, dtype=torch.int64)] = False
-    return removed.nonzero().flatten()
 
 
 def gather(full: Tensor, kept: Kept) -> Tensor:

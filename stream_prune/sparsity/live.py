@@ -1,0 +1,132 @@
+"""The live model: a model, its optimizer and its tables under a plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from stream_prune.errors import ConfigError
+from stream_prune.sparsity.cost import Cost
+from stream_prune.sparsity.mirror import Mirror
+from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.prove import Proven
+from stream_prune.sparsity.rows import RowTable
+from stream_prune.sparsity.surgery import resize
+from stream_prune.stateful import State
+
+
+class LiveModel:
+    """What is resized, with what it is now.
+
+    Args:
+        model: the full model.
+        optimizer: trains it.
+        proven: its groups.
+        tables: embedding tables by name, at full capacity.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        proven: Proven,
+        tables: Mapping[str, RowTable],
+    ) -> None:
+        self.proven = proven
+        self.full = Plan.full(proven.groups, {name: t.capacity for name, t in tables.items()})
+        self.plan = self.full
+        self._model, self._optimizer, self._tables = model, optimizer, dict(tables)
+        self._mirror = Mirror()
+
+    def resize_units(self, units: Mapping[str, tuple[int, ...]]) -> bool:
+        """Bring the model to these kept units; False when they are what is alive.
+
+        Raises:
+            RunError: the optimizer's state cannot follow, or a parameter is held elsewhere.
+        """
+        plan = Plan(units, self.plan.rows)
+        if plan == self.plan:
+            return False
+        resize(self._model, self._optimizer, self.proven.layout, self._mirror, self.plan, plan)
+        self.plan = plan
+        return True
+
+    def resize_tables(self, rows: Mapping[str, int]) -> None:
+        """Bring the tables to these capacities."""
+        for name, table in self._tables.items():
+            if table.capacity != rows[name]:
+                table.resize(rows[name])
+        self.plan = Plan(self.plan.units, rows)
+
+    def cost(self, plan: Plan | None = None) -> Cost:
+        """What a plan costs; by default the one in force."""
+        return self.proven.cost.cost(self.plan if plan is None else plan)
+
+    @property
+    def share(self) -> float:
+        """MACs of the live model as a share of the full one's."""
+        return self.proven.cost.share(self.plan.widths)
+
+    def density(self, plan: Plan) -> float:
+        """Kept units of a plan over all units."""
+        return sum(plan.widths.values()) / max(1, sum(self.full.widths.values()))
+
+    @property
+    def mirror_bytes(self) -> int:
+        """Host memory that the mirror holds."""
+        return self._mirror.nbytes
+
+    @property
+    def scaled_groups(self) -> frozenset[int]:
+        """The optimizer's parameter groups that hold prunable parameters, by index."""
+        prunable = {
+            id(param)
+            for name, param in self._model.named_parameters()
+            if name in self.proven.layout.shapes
+        }
+        return frozenset(
+            index
+            for index, group in enumerate(self._optimizer.param_groups)
+            if any(id(param) in prunable for param in group["params"])
+        )
+
+    def state_dict(self) -> State:
+        state: State = {"plan": json.dumps(self.plan.to_dict()), "groups": self._groups()}
+        if self.plan.units != self.full.units:  # otherwise nothing in the mirror is needed
+            state.update({f"mirror/{k}": full for k, full in self._mirror.state_dict().items()})
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Resize to the saved plan; the values follow with the model's and optimizer's states.
+
+        Raises:
+            ConfigError: the state belongs to another model.
+        """
+        if state["groups"] != self._groups():
+            raise ConfigError(
+                f"saved controller: its groups are {state['groups']!r}, this model's "
+                f"{self._groups()!r}; resume with the model and example it was made with"
+            )
+        plan = Plan.from_dict(json.loads(str(state["plan"])))
+        if plan.rows.keys() != self.full.rows.keys():
+            raise ConfigError(
+                f"saved controller: its tables are {sorted(plan.rows)}, "
+                f"these are {sorted(self.full.rows)}"
+            )
+        self.resize_units(plan.units)
+        self.resize_tables(plan.rows)
+        self._mirror.load_state_dict(_tensors(state, "mirror/"))
+
+    def _groups(self) -> str:
+        return json.dumps({group.name: group.units for group in self.proven.groups})
+
+
+def _tensors(state: State, prefix: str) -> dict[str, Tensor]:
+    found: dict[str, Any] = {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
+    return found
