@@ -66,8 +66,8 @@ class CsvFile:
             here, position = self._at if self._at[0] <= offset else self._start
             file.seek(position)
             for line in islice(file, offset - here):
+                here += position < self._end
                 position += len(line)
-                here += position <= self._end
             if here < offset:
                 return None
             lines = []
@@ -138,6 +138,10 @@ def _parse(
     if not lines:
         return pa.schema([(name, pa.string()) for name in header]).empty_table(), {}
     data = b"".join(lines)
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8"
     bad: dict[int, str] = {}
 
     def refuse(row: pyarrow.csv.InvalidRow) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from beam_jobs.columnar_coder import ColumnarCoder
 from beam_jobs.csv_file import CsvFile, CsvLines
 from beam_jobs.options import CsvFormat
-from beam_jobs.parquet_file import ParquetFile
+from beam_jobs.parquet_file import ParquetFile, forget_row_groups
 from stream_prune.errors import ConfigError, RunError
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
@@ -76,8 +76,16 @@ class FileSource:
         Raises:
             RunError: the file can't be read.
         """
+        known = self.open(partition).rows
+        if known is not None:
+            return known > 0
         chunk = self.read(Range(partition, 0, 1))
         return chunk is not None and chunk.stop > 0
+
+    def close(self) -> None:
+        """Let go of what is kept of files, this source's or another's."""
+        _open.cache_clear()
+        forget_row_groups()
 
     def rows(self) -> int | None:
         """Rows of all files; None if only reading them would tell.

@@ -60,3 +60,8 @@ class ParquetFile:
 @lru_cache(maxsize=4)  # few: a row group may be large, and files are read in turns
 def _read_group(file: ParquetFile, index: int) -> pa.Table:
     return file.group(index)
+
+
+def forget_row_groups() -> None:
+    """Free the row groups that are kept."""
+    _read_group.cache_clear()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,35 +83,35 @@ def replay(
             ``options.max_bad_share`` of the rows are bad.
     """
     started = time.monotonic()
-    source = open_source(options)
-    log = create_log(options, source)
-    writer = log.writer(0)
-    done = Reconciliation()
-    for _, commit in log.commits(0):
-        done = done.plus(commit)
-    if writer.last is not None and writer.last.end:
-        return done
-    buffer = WindowBuffer(
-        options.window_ms, options.out_of_orderness_ms, len(source.files), writer.last
-    )
-    sink = LogSink(writer, log.header, source.files)
-    bad = BadShare(options.max_bad_share, source.files, log.path / "dead_letters", done)
-    epochs = MicroEpochs(ToWindows(source, options))
-    total = source.rows()
-    while not buffer.ended:
-        letters = _add_epoch(epochs.run(plan(buffer, options)), buffer)
-        sink.take(letters)
-        bad.take(letters)
-        try:
-            bad.check(buffer.rows_read, at_end=buffer.ended)
-        except RunError:
-            sink.leave_letters()
-            raise
-        for window in buffer.close():
-            done = done.plus(sink.commit(window))
-        clock = None if buffer.watermark == NEVER else buffer.watermark
-        seconds = time.monotonic() - started
-        progress(Progress(buffer.rows_read, total, done.windows, clock, seconds))
+    with closing(open_source(options)) as source:
+        log = create_log(options, source)
+        writer = log.writer(0)
+        done = Reconciliation()
+        for _, commit in log.commits(0):
+            done = done.plus(commit)
+        if writer.last is not None and writer.last.end:
+            return done
+        buffer = WindowBuffer(
+            options.window_ms, options.out_of_orderness_ms, len(source.files), writer.last
+        )
+        sink = LogSink(writer, log.header, source.files)
+        bad = BadShare(options.max_bad_share, source.files, log.path / "dead_letters", done)
+        epochs = MicroEpochs(ToWindows(source, options))
+        total = source.rows()
+        while not buffer.ended:
+            letters = _add_epoch(epochs.run(plan(buffer, options)), buffer)
+            sink.take(letters)
+            bad.take(letters)
+            try:
+                bad.check(buffer.rows_read, at_end=buffer.ended)
+            except RunError:
+                sink.leave_letters()
+                raise
+            for window in buffer.close():
+                done = done.plus(sink.commit(window))
+            clock = None if buffer.watermark == NEVER else buffer.watermark
+            seconds = time.monotonic() - started
+            progress(Progress(buffer.rows_read, total, done.windows, clock, seconds))
     if done.rows != buffer.rows_read:
         raise RunError(f"{log.path}: {buffer.rows_read:,} rows were read, but {done}")
     return done
