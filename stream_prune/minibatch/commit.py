@@ -97,7 +97,7 @@ def parse_record(text: str | bytes) -> Claim | Commit:
             return Claim(_integer(values["epoch"]))
         if kind == "commit":
             return _commit(values)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of a commit sequence: {error!r}") from None
     raise ValueError(f"not a record of a commit sequence: kind is {kind!r}")
 
@@ -112,6 +112,8 @@ def _commit(values: dict[str, Any]) -> Commit:
         for index, rows, digest in values["batches"]
     )
     values["state"] = tuple((str(name), str(digest)) for name, digest in values["state"])
+    if not isinstance(values["end"], bool):
+        raise TypeError(f"end is {values['end']!r}")
     return Commit(**values)
 
 

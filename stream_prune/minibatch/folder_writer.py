@@ -85,7 +85,12 @@ class FolderLogWriter:
         if ordered:
             text = "".join(json.dumps({**letter}) + "\n" for letter in ordered)
             name = f"{window_end}-{self.shard}-{self.epoch}.jsonl"
-            self._publish(self._log.path / "dead_letters" / name, text.encode())
+            path = self._log.path / "dead_letters" / name
+            try:
+                self._publish(path, text.encode())
+            except StaleWriter:  # the newer writer's clean-up may have come before this file
+                path.unlink(missing_ok=True)
+                raise
 
     def commit(self, commit: Commit) -> None:
         """Close a window for good: readers see it from now on, whole.
@@ -142,9 +147,10 @@ class FolderLogWriter:
         return f"{self.shard}-{self.epoch}"
 
     def _publish(self, path: Path, data: bytes) -> None:
+        created = publish(path, data, temporary=self._temporary, owner=self._owner)
         if self._log.record_path(self.shard, self._next).exists():
             self._refuse()
-        if publish(path, data, temporary=self._temporary, owner=self._owner):
+        if created:
             return
         with told(path):
             if path.read_bytes() != data:

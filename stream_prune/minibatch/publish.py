@@ -24,7 +24,9 @@ def told(path: Path) -> Iterator[None]:
 
 
 def publish(path: Path, data: bytes, *, temporary: Path, owner: str) -> bool:
-    """Create ``path`` with ``data``, whole and durable; False if the name is taken.
+    """Create ``path`` with ``data``, whole and durable; False if somebody else was first.
+
+    That is: the name is taken, or whoever took over has removed this owner's draft.
 
     Nothing is ever overwritten: the bytes go to a file in ``temporary`` (same file system, name
     starts with ``owner``), which is then linked to its name, and link(2) fails on an existing name.
@@ -40,16 +42,20 @@ def publish(path: Path, data: bytes, *, temporary: Path, owner: str) -> bool:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            path.hardlink_to(draft)
-        except FileExistsError:
-            return False
-        except FileNotFoundError:
-            # A newer writer cleaned up the draft: the name is taken, or this writer is stale.
-            if path.exists():
-                return False
-            raise
+            return _link(draft, path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _link(draft: Path, path: Path) -> bool:
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        if path.parent.exists() and not draft.exists():
+            return False
+        raise
     return True
 
 

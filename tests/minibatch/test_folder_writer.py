@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from log_builder import SPEC, commit, create, rows, write
+
+from stream_prune.errors import ConfigError, RunError
+from stream_prune.minibatch.batch import BatchName
+from stream_prune.minibatch.commit import BatchRef, Commit
+from stream_prune.minibatch.log import StaleWriter
+
+
+@pytest.fixture
+def log(tmp_path):
+    return create(tmp_path / "log", shards=2)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_window_is_seen_once_it_is_committed_and_not_before(log):
+    writer = log.writer(0)
+    ref = writer.write_batch(2000, 0, rows(2000))
+    assert log.commits(0) == []
+    record = commit(writer, 2000, [ref], counts={"good": 3})
+    assert [found for _, found in log.commits(0)] == [record]
+    assert log.read_arrow(BatchName(2000, 0, 0), ref).equals(rows(2000))
+    assert log.commits(1) == []
+
+
+def test_a_writer_goes_on_after_the_last_commit_of_another(log):
+    assert log.writer(0).last is None
+    first = log.writer(0)
+    record = write(first, 2000)
+    second = log.writer(0)
+    assert second.epoch > first.epoch
+    assert second.last == record
+    write(second, 3000)
+    assert [c.window_end for _, c in log.commits(0)] == [2000, 3000]
+
+
+def test_an_older_writer_can_do_nothing_any_more(log):
+    zombie = log.writer(0)
+    ref = zombie.write_batch(2000, 0, rows(2000))
+    log.writer(0)
+    for attempt in (
+        lambda: commit(zombie, 2000, [ref]),
+        lambda: commit(zombie, 2000, [ref]),
+        lambda: zombie.write_batch(2000, 1, rows(2000, index=1)),
+        lambda: zombie.write_dead_letters(2000, [letter(0)]),
+    ):
+        with pytest.raises(StaleWriter, match="shard 0: a newer writer"):
+            attempt()
+    assert log.commits(0) == []
+    assert names(log.path / "dead_letters") == names(log.path / "temporary") == []
+
+
+def test_a_zombie_that_wakes_after_its_successor_committed_is_refused_too(log):
+    zombie = log.writer(0)
+    ref = zombie.write_batch(2000, 0, rows(2000))
+    record = write(log.writer(0), 2000)
+    with pytest.raises(StaleWriter):
+        commit(zombie, 2000, [ref])
+    assert [c for _, c in log.commits(0)] == [record]
+
+
+def test_a_writer_of_another_shard_disturbs_nobody(log):
+    writer = log.writer(0)
+    log.writer(1)
+    write(writer, 2000)
+    assert len(log.commits(0)) == 1
+
+
+def test_writers_that_start_together_get_different_epochs(log):
+    epochs = []
+    threads = [threading.Thread(target=lambda: epochs.append(log.writer(0).epoch)) for _ in "12345"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(epochs) == [1, 2, 3, 4, 5]
+
+
+def test_the_same_rows_may_be_written_again_and_others_may_not(log):
+    first = log.writer(0)
+    ref = first.write_batch(2000, 0, rows(2000))
+    second = log.writer(0)
+    assert second.write_batch(2000, 0, rows(2000)) == ref
+    second.write_batch(2000, 1, rows(2000, index=1))
+    with pytest.raises(RunError, match=r"2000-0-1\.arrow: same name, other content"):
+        second.write_batch(2000, 1, rows(2000, index=2))
+    commit(second, 2000, [ref])
+    assert log.read_arrow(BatchName(2000, 0, 0), ref).equals(rows(2000))
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 20), st.randoms())
+def test_equal_rows_are_equal_files_whatever_they_were_cut_from(before, after, count, random):
+    batch = rows(2000, count)
+    with tempfile.TemporaryDirectory() as folder:
+        writer = create(folder).writer(0)
+        ref = writer.write_batch(2000, 0, batch)
+        padded = pa.Table.from_batches([rows(3000, before + 1), batch, rows(4000, after + 1)])
+        sliced = padded.combine_chunks().to_batches()[0].slice(before + 1, count)
+        assert writer.write_batch(2000, 0, sliced) == ref
+        order = random.sample(range(count), count)
+        shuffled = batch.take(pa.array(order)).take(pa.array(np.argsort(order)))
+        assert writer.write_batch(2000, 0, shuffled) == ref
+        label = batch.column("__label")
+        residue = pa.array(
+            np.where(label.is_null(), 7, label), mask=label.is_null().to_numpy(False)
+        )
+        dirty = batch.set_column(4, "__label", residue.cast(pa.float32()))
+        assert writer.write_batch(2000, 0, dirty) == ref
+
+
+def test_windows_are_committed_in_turn(log):
+    writer = log.writer(0)
+    write(writer, 2000)
+    for wrong in (1000, 2000, 4000, 2500):
+        with pytest.raises(ValueError, match=f"window_end {wrong}"):
+            writer.write_batch(wrong, 0, rows(wrong))
+        with pytest.raises(ValueError, match=f"window_end {wrong}"):
+            commit(writer, wrong)
+    commit(writer, 3000)
+    commit(writer, 4000, end=True)
+    with pytest.raises(ValueError, match="has ended"):
+        commit(writer, 5000)
+    with pytest.raises(ValueError, match="has ended"):
+        log.writer(0).write_batch(5000, 0, rows(5000))
+
+
+@pytest.mark.parametrize("wrong", [0, -1000, 1500])
+def test_a_window_that_no_log_has_is_refused(log, wrong):
+    with pytest.raises(ValueError, match="no positive multiple"):
+        commit(log.writer(0), wrong)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (rows(2000).slice(0, 0), "has 0 rows"),
+        (rows(2000, 101), "has 101 rows"),
+        (rows(3000), "outside the window"),
+        (rows(1000), "outside the window"),
+        (rows(2000).take(pa.array([2, 1, 0])), "out of order"),
+        (rows(2000).drop_columns(["x"]), "has the columns"),
+        (rows(2000).set_column(1, "user", pa.array([1, 2, None])), "nulls in user"),
+        (
+            rows(2000).set_column(2, "genres", pa.array([[1], [None], []], pa.list_(pa.int64()))),
+            "nulls in genres",
+        ),
+    ],
+)
+def test_a_batch_that_is_none_of_the_windows_is_refused(log, batch, message):
+    with pytest.raises(ValueError, match=message):
+        log.writer(0).write_batch(2000, 0, batch)
+    assert names(log.path / "batches") == []
+
+
+def test_a_commit_of_what_this_writer_did_not_write_is_refused(log):
+    writer = log.writer(0)
+    ref = writer.write_batch(2000, 0, rows(2000))
+    for refs in ([BatchRef(0, 3, "ab")], [ref, ref], [BatchRef(1, 3, ref.digest)]):
+        with pytest.raises(ValueError, match="was not written as"):
+            commit(writer, 2000, refs)
+    for record in (
+        Commit(2000, 1, writer.epoch, SPEC.fingerprint),
+        Commit(2000, 0, writer.epoch + 1, SPEC.fingerprint),
+        Commit(2000, 0, writer.epoch, "ab"),
+    ):
+        with pytest.raises(ValueError, match="another writer's"):
+            writer.commit(record)
+
+
+def test_a_shard_that_the_log_does_not_have_is_refused(log):
+    with pytest.raises(ConfigError, match="shard = 2: the log has the shards 0 to 1"):
+        log.writer(2)
+
+
+@pytest.mark.parametrize("call", ["fsync", "link", "open"])
+def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(log, monkeypatch, call):
+    writer = log.writer(0)
+    before = names(log.path / "batches"), names(log.path / "commits" / "0")
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("io.open" if call == "open" else f"os.{call}", full)
+        with pytest.raises(RunError, match=r"2000-0-0\.arrow: No space left on device"):
+            writer.write_batch(2000, 0, rows(2000))
+        with pytest.raises(RunError, match=r"log/.*: No space left on device"):
+            commit(writer, 2000)
+    assert (names(log.path / "batches"), names(log.path / "commits" / "0")) == before
+    assert names(log.path / "temporary") == []
+    write(log.writer(0), 2000)
+    assert len(log.commits(0)) == 1
+
+
+def test_what_a_killed_writer_left_is_cleaned_by_the_next_of_its_shard(log):
+    killed, other = log.writer(0), log.writer(1)
+    for epoch, shard in ((killed.epoch, 0), (other.epoch, 1)):
+        (log.path / "temporary" / f"{shard}-{epoch}.abc").write_text("half")
+    (log.path / "temporary" / "header.abc").write_text("half")
+    log.writer(0)
+    assert names(log.path / "temporary") == [f"1-{other.epoch}.abc"]
+
+
+def letter(offset, source="a.csv"):
+    return {"source": source, "partition": 0, "offset": offset, "reason": "bad", "row": "x"}
+
+
+def test_dead_letters_lie_sorted_by_their_position(log):
+    writer = log.writer(0)
+    writer.write_dead_letters(2000, [letter(9), letter(10), letter(2), letter(3, "A.csv")])
+    commit(writer, 2000)
+    writer.write_dead_letters(3000, [])
+    (file,) = (log.path / "dead_letters").iterdir()
+    lines = [line.split('"offset": ')[1].split(",")[0] for line in file.read_text().splitlines()]
+    assert lines == ["3", "2", "9", "10"]
+
+
+def test_dead_letters_of_a_window_that_was_never_committed_are_not_kept_twice(log):
+    first = log.writer(0)
+    first.write_dead_letters(2000, [letter(1)])
+    commit(first, 2000)
+    first.write_dead_letters(3000, [letter(2), letter(3)])
+    second = log.writer(0)
+    second.write_dead_letters(3000, [letter(2)])
+    commit(second, 3000)
+    log.writer(0)
+    log.writer(1)
+    kept = names(log.path / "dead_letters")
+    assert kept == [f"2000-0-{first.epoch}.jsonl", f"3000-0-{second.epoch}.jsonl"]
+
+
+def test_a_gap_in_the_sequence_stops_the_next_writer(log):
+    writer = log.writer(0)
+    commit(writer, 2000)
+    commit(writer, 3000)
+    log.record_path(0, 1).unlink()
+    with pytest.raises(RunError, match=r"0000000002\.json|0000000001\.json"):
+        log.writer(0)

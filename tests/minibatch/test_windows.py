@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from log_builder import commit, create, write
+
+from stream_prune.minibatch.batch import BatchName
+from stream_prune.minibatch.commit import BatchRef, Commit
+from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.reader import windows
+
+DEADLINE_S = 20
+
+
+def ends(log, **options):
+    return [window.end for window in windows(log, **options)]
+
+
+def test_a_window_holds_the_batches_of_all_shards_in_order(tmp_path):
+    log = create(tmp_path / "log", shards=2)
+    second = write(log.writer(1), 2000, batches=2)
+    first = write(log.writer(0), 2000, batches=1)
+    (window,) = windows(log)
+    assert (window.start, window.end, window.rows) == (1000, 2000, 9)
+    assert window.batches == (
+        (BatchName(2000, 0, 0), first.batches[0]),
+        (BatchName(2000, 1, 0), second.batches[0]),
+        (BatchName(2000, 1, 1), second.batches[1]),
+    )
+    assert not window.end_of_log
+
+
+def test_a_window_waits_for_every_shard(tmp_path):
+    log = create(tmp_path / "log", shards=2)
+    a, b = log.writer(0), log.writer(1)
+    commit(a, 2000)
+    commit(a, 3000)
+    assert ends(log) == []
+    commit(b, 2000)
+    assert ends(log) == [2000]
+    commit(b, 3000)
+    assert ends(log) == [2000, 3000]
+
+
+def test_shards_may_start_and_end_at_different_windows(tmp_path):
+    log = create(tmp_path / "log", shards=2)
+    a, b = log.writer(0), log.writer(1)
+    commit(a, 2000)
+    commit(a, 3000, end=True)
+    assert ends(log) == []
+    write(b, 3000)
+    assert ends(log) == [2000, 3000]
+    commit(b, 4000)
+    commit(b, 5000, end=True)
+    found = list(windows(log))
+    assert [window.end for window in found] == [2000, 3000, 4000, 5000]
+    assert [window.end_of_log for window in found] == [False, False, False, True]
+
+
+def test_reading_after_a_window_gives_what_follows_it(tmp_path):
+    log = create(tmp_path / "log")
+    writer = log.writer(0)
+    for end in (2000, 3000, 4000):
+        commit(writer, end, end=end == 4000)
+    whole = list(windows(log))
+    assert list(windows(log, after=2000)) == whole[1:]
+    assert list(windows(log, after=4000, follow=True)) == []
+
+
+def test_a_log_that_is_written_is_followed_to_its_end(tmp_path):
+    log = create(tmp_path / "log", shards=2)
+    last = 20_000
+    turn = threading.Semaphore(0)
+
+    def job(shard):
+        for end in range(1000, last + 1, 1000):
+            if end % 5000 == 0:
+                turn.acquire(timeout=DEADLINE_S)
+                writer = log.writer(shard)  # restarted in between
+            elif end == 1000:
+                writer = log.writer(shard)
+            write(writer, end, end=end == last)
+
+    threads = [threading.Thread(target=job, args=(shard,)) for shard in (0, 1)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + DEADLINE_S
+    seen = []
+    for window in windows(
+        log, follow=True, poll_s=0.001, stop=lambda: turn.release() or time.monotonic() > deadline
+    ):
+        seen.append(window.end)
+        assert len(window.batches) == 2
+    for thread in threads:
+        thread.join()
+    assert seen == list(range(1000, last + 1, 1000))
+    assert seen == ends(log)
+
+
+def test_following_ends_when_it_is_asked_to(tmp_path):
+    log = create(tmp_path / "log")
+    commit(log.writer(0), 2000)
+    answers = iter([False, False, True])
+    assert ends(log, follow=True, poll_s=0, stop=lambda: next(answers)) == [2000]
+
+
+class MemoryLog:
+    """Commits in memory, revealed one at a time, in any interleaving of the shards."""
+
+    def __init__(self, sequences):
+        self.header = LogHeader("f", {}, 1000, len(sequences))
+        self.sequences = sequences
+        self.shown = [0] * len(sequences)
+
+    def commits(self, shard, start=0):
+        return list(enumerate(self.sequences[shard][: self.shown[shard]]))[start:]
+
+
+@st.composite
+def logs(draw):
+    sequences = []
+    for shard in range(draw(st.integers(1, 3))):
+        first, length = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+        sequences.append(
+            [
+                Commit(
+                    1000 * (first + i),
+                    shard,
+                    1,
+                    "f",
+                    (BatchRef(0, draw(st.integers(1, 9)), "d"),),
+                    end=i == length - 1,
+                )
+                for i in range(length)
+            ]
+        )
+    return MemoryLog(sequences)
+
+
+@given(logs(), st.data())
+def test_what_is_read_does_not_depend_on_when_it_was_written(log, data):
+    def reveal():
+        open_shards = [s for s, c in enumerate(log.sequences) if log.shown[s] < len(c)]
+        if open_shards:
+            log.shown[data.draw(st.sampled_from(open_shards))] += 1
+        return False
+
+    followed = list(windows(log, follow=True, poll_s=0, stop=reveal))
+    log.shown = [len(c) for c in log.sequences]
+    assert followed == list(windows(log))
+    committed = {c.window_end for sequence in log.sequences for c in sequence}
+    assert [w.end for w in followed] == sorted(committed)
+    assert [w.end_of_log for w in followed] == [False] * (len(followed) - 1) + [True]
+    for window in followed:
+        of_window = [c for s in log.sequences for c in s if c.window_end == window.end]
+        assert window.rows == sum(c.rows for c in of_window)
+        assert [name.shard for name, _ in window.batches] == [c.shard for c in of_window]
+    for end in sorted(committed):
+        assert list(windows(log, after=end)) == [w for w in followed if w.end > end]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_an_empty_log_that_ended_has_its_one_empty_window(tmp_path, shards):
+    log = create(tmp_path / "log", shards=shards)
+    for shard in range(shards):
+        commit(log.writer(shard), 1000, end=True)
+    (window,) = windows(log, follow=True)
+    assert window.rows == 0
+    assert window.end_of_log
