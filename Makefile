@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 # Installed against exact versions, with the pinned setuptools as the one build backend.
-INSTALL := $(PIP) install --quiet --no-build-isolation --constraint constraints.txt
+INSTALL := PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test lint format bench clean

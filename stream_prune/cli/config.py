@@ -1,0 +1,162 @@
+"""One YAML file for a job: where events come from, how they are windowed, trained and published.
+
+The rooms define their own settings as frozen dataclasses that check their own ranges; this file
+puts them side by side, and pydantic checks keys and types. Paths are relative to where one works.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from stream_prune.cli import config_errors, config_file
+from stream_prune.errors import ConfigError
+from stream_prune.features import FeatureSpec, duration_ms, load_spec
+from stream_prune.registry.config import RegistryConfig
+from stream_prune.training.config import TrainingConfig
+
+TRAINING = tuple(field.name for field in dataclasses.fields(TrainingConfig))
+"""Keys that stand at the top of the file and belong to the training run."""
+
+
+def _duration(value: object) -> object:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return value
+    try:
+        return duration_ms(value)
+    except ConfigError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+
+
+Duration = Annotated[
+    int, BeforeValidator(_duration), PlainSerializer(lambda ms: f"{ms}ms", return_type=str)
+]
+"""Milliseconds, written as ``15min``, ``6h``, ``1d``."""
+
+
+class Part(BaseModel):
+    """A mapping in the file: no key but the named ones, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Source(Part):
+    """Where events come from: a named data set, or files (paths, folders, patterns).
+
+    Attributes:
+        dataset: a name of ``stream-prune datasets list``.
+        rows: only so many first events of the data set.
+        folder: where the data set's files are kept.
+        files: Parquet or CSV files; each is one partition, sorted by name.
+        format: ``parquet`` or ``csv``; ``auto`` goes by the files' suffixes.
+        delimiter: of CSV files.
+        null_values: what stands for a missing value in CSV files, unless quoted.
+    """
+
+    dataset: str | None = None
+    rows: Annotated[int | None, Field(ge=1)] = None
+    folder: Path = Path("runs/data")
+    files: tuple[str, ...] = ()
+    format: Literal["auto", "parquet", "csv"] = "auto"
+    delimiter: str = ","
+    null_values: tuple[str, ...] = ("", "NA")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Source:
+        if (self.dataset is None) == (not self.files):
+            raise ValueError("name either `dataset` or `files`")
+        if self.files and self.rows is not None:
+            raise ValueError("`rows` goes with `dataset` only")
+        return self
+
+
+class Windows(Part):
+    """Event-time windows: length, how far out of order events may be, most rows in a mini-batch."""
+
+    length: Annotated[Duration, Field(gt=0)] = 3_600_000
+    out_of_orderness: Annotated[Duration, Field(ge=0)] = 0
+    batch_rows: Annotated[int, Field(ge=1)] = 256
+
+
+class Config(Part):
+    """A whole configuration file."""
+
+    source: Source | None = None
+    features: Path | dict[str, Any] | None = None
+    windows: Windows = Windows()
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    registry: RegistryConfig | None = None
+    training: TrainingConfig
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _file_or_mapping(cls, value: Any) -> Any:
+        return Path(value) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_training(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "training" in values:
+            return values
+        mine = {key: value for key, value in values.items() if key not in TRAINING}
+        return mine | {"training": {key: values[key] for key in TRAINING if key in values}}
+
+    def spec(self) -> FeatureSpec:
+        """The feature specification: inline, from the named file, or the data set's own.
+
+        Raises:
+            ConfigError: it can't be read, or none is named and files have none of their own.
+        """
+        if isinstance(self.features, Path):
+            return load_spec(self.features)
+        if self.features is not None:
+            return FeatureSpec.from_dict(self.features)
+        if self.source is None or self.source.dataset is None:
+            raise ConfigError("features: is missing: name the columns, or a file that does")
+        from stream_prune.datasets import load
+
+        return load(self.source.dataset).SPEC
+
+
+def load(path: Path, changes: Sequence[str] = ()) -> Config:
+    """Read and check a configuration file, with ``--set`` changes on top.
+
+    Raises:
+        ConfigError: a line per fault, as ``a.yaml: optimizer.lr = 0.0: must be greater than 0``.
+    """
+    values = config_file.read(path, changes)
+    if "training" in values:
+        raise ConfigError(f"{path}: training: unknown key; its keys stand at the top of the file")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(config_errors.describe(error, Config, values, str(path))) from None
+    except ConfigError as error:  # a room's own check
+        text = config_errors.locate(str(error), values) or str(error)
+        raise ConfigError(f"{path}: {text}") from None
+
+
+@contextmanager
+def named(path: Path, changes: Sequence[str] = ()) -> Iterator[None]:
+    """Name file and key in errors that show only when the parts are put together."""
+    try:
+        yield
+    except ConfigError as error:
+        text = config_errors.locate(str(error), config_file.read(path, changes))
+        if text is None:
+            raise
+        raise ConfigError(f"{path}: {text}") from None

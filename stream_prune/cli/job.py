@@ -1,0 +1,125 @@
+"""The steps that commands share: events into a mini-batch log, a mini-batch log into a run."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from stream_prune.cli.config import Config, Source
+from stream_prune.cli.curves import curves
+from stream_prune.cli.environment import environment
+from stream_prune.cli.progress import progress
+from stream_prune.errors import ConfigError, RunError
+from stream_prune.report.run import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from beam_jobs.replay import Progress
+    from beam_jobs.sink import Reconciliation
+
+JOB = "job.yaml"
+"""In a run folder: the whole configuration as it was read; `publish` needs no other file."""
+
+
+def event_files(config: Config) -> tuple[str, ...]:
+    """The event files of the configuration; a data set's are written if they aren't there.
+
+    Raises:
+        ConfigError: no source is named.
+    """
+    source = _source(config)
+    if source.dataset is None:
+        return source.files
+    from stream_prune.datasets import load
+
+    return tuple(str(path) for path in load(source.dataset).prepare(source.folder, source.rows))
+
+
+def run_replay(config: Config, console: Console) -> Reconciliation:
+    """Write the mini-batch log, or what is missing of it; says what became of every row."""
+    from beam_jobs.options import CsvFormat, ReplayOptions
+    from beam_jobs.replay import replay
+
+    source, log = _source(config), config.training.log
+    with console.status("reading the events ...") if console.is_terminal else nullcontext():
+        files = event_files(config)
+    options = ReplayOptions(
+        files=files,
+        spec=config.spec(),
+        log=log,
+        window_ms=config.windows.length,
+        out_of_orderness_ms=config.windows.out_of_orderness,
+        batch_rows=config.windows.batch_rows,
+        format=source.format,
+        csv=CsvFormat(source.delimiter, source.null_values),
+        max_bad_share=config.max_bad_share,
+    )
+    with progress(console, f"replay into {log}") as advance:
+
+        def show(now: Progress) -> None:
+            advance(now.rows, f"{now.windows:,} windows")
+
+        counts = replay(options, show)
+    console.print(f"  {counts}", highlight=False, soft_wrap=True)
+    bad = counts.late + counts.duplicates + counts.invalid + counts.undecodable
+    if bad:
+        console.print(
+            f"  {bad:,} rows were not used: see {log}/dead_letters", highlight=False, soft_wrap=True
+        )
+    return counts
+
+
+def run_training(config: Config, console: Console) -> dict[str, Any]:
+    """Train from the last checkpoint to the end of the log; returns the summary."""
+    from stream_prune.training.run_folder import write_json
+    from stream_prune.training.trainer import Trainer
+
+    training = config.training
+    total = None if training.follow else _rows(training.log)
+    with progress(console, f"train {training.run}", total) as advance:
+        rows = 0
+
+        def show(line: dict[str, Any]) -> None:
+            nonlocal rows
+            rows += line["rows"]
+            ne = line["ne_cumulative"]
+            note = "" if ne is None else f"NE {ne:.4f}"
+            advance(rows, f"{note}, {line['macs_inference']:,} MACs")
+
+        trainer = Trainer(training, on_window=show)
+        training.run.mkdir(parents=True, exist_ok=True)
+        write_json(training.run / ENVIRONMENT, environment())
+        save_job(config, training.run)
+        with curves(training.run, config.registry):
+            return trainer.run()
+
+
+def save_job(config: Config, folder: Path) -> None:
+    """Keep the configuration beside the run it made."""
+    import yaml
+
+    values = config.model_dump(mode="json")
+    values |= values.pop("training")
+    try:
+        (folder / JOB).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder / JOB}: cannot be written: {error.strerror}") from None
+
+
+def _rows(log: Path) -> int:
+    """Rows that are committed to a log now."""
+    from stream_prune.minibatch.folder_log import FolderLog
+
+    found = FolderLog.open(log)
+    shards = range(found.header.shards)
+    return sum(b.rows for s in shards for _, commit in found.commits(s) for b in commit.batches)
+
+
+def _source(config: Config) -> Source:
+    if config.source is None:
+        raise ConfigError(
+            "source: is missing: name where events come from (source.dataset or source.files)"
+        )
+    return config.source

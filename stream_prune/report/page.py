@@ -1,0 +1,93 @@
+"""Writes the report: one HTML file that needs nothing else, no network either."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from stream_prune.report.comparison import COLUMNS, cells
+from stream_prune.report.figures import figures
+from stream_prune.report.run import Run
+
+
+def write_report(
+    runs: Sequence[Run], path: Path, *, title: str = "stream_prune report", subtitle: str = ""
+) -> Path:
+    """Write the report on ``runs`` to ``path`` (replaced as a whole, never half written)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(render(runs, title=title, subtitle=subtitle), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def render(runs: Sequence[Run], *, title: str, subtitle: str) -> str:
+    """The page as text."""
+    from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
+
+    drawn = figures(runs)
+    data = [{"id": f.id, "traces": f.traces, "layout": f.layout} for f in drawn]
+    return (
+        Environment(autoescape=True, trim_blocks=True)
+        .from_string(_part("page.html"))
+        .render(
+            title=title,
+            subtitle=subtitle or _stretch(runs),
+            columns=COLUMNS,
+            rows=[{"name": run.name, "cells": cells(run)} for run in runs],
+            figures=drawn,
+            events=_events(runs),
+            settings=[{"name": run.name, "text": _settings(run)} for run in runs],
+            data=_inline(data),
+            css=_part("page.css"),
+            js=_part("page.js"),
+            plotly=get_plotlyjs(),
+        )
+    )
+
+
+def _part(name: str) -> str:
+    return files("stream_prune.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _inline(data: Any) -> str:
+    """JSON that can't end the script element it stands in, whatever a run is called."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _stretch(runs: Sequence[Run]) -> str:
+    spans = [span for run in runs if (span := run.span) is not None]
+    if not spans:
+        return "no window has been evaluated yet"
+    first, last = min(s[0] for s in spans), max(s[1] for s in spans)
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return f"{count}, events from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+
+
+def _events(runs: Sequence[Run]) -> list[dict[str, str]]:
+    found = sorted(
+        ((event, run.name) for run in runs for event in run.events), key=lambda pair: pair[0].time
+    )
+    return [
+        {
+            "at": f"{event.at:%Y-%m-%d %H:%M}",
+            "run": name,
+            "rows": f"{event.rows:,}",
+            "kind": event.kind,
+            "text": event.text,
+        }
+        for event, name in found
+    ]
+
+
+def _settings(run: Run) -> str:
+    return json.dumps({"configuration": run.config, "environment": run.environment}, indent=2)
