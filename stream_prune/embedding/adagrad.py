@@ -1,0 +1,91 @@
+"""Row-wise Adagrad on the rows that a batch touched, fused and exact.
+
+For a row with gradient g, summed over all its occurrences: ``acc += mean(g^2)``, then
+``w -= lr * g / (sqrt(acc) + eps)``. One accumulator a row (Mudigere et al. 2022, section 4.1.4),
+and one step a batch however often a row occurs: the same as a dense Adagrad, without its cost.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stream_prune.embedding.compiled import compiled
+from stream_prune.embedding.id_map import I64
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+
+@compiled
+def _update(
+    weight: F32, accumulator: F32, rows: I64, gradients: F32, lr: float, eps: float, place: I32
+) -> None:
+    """``place`` [V] is scratch full of -1 and is left so."""
+    dim = weight.shape[1]
+    touched = np.empty(rows.size, np.int64)
+    sums = np.empty((rows.size, dim), np.float32)
+    distinct = 0
+    for i in range(rows.size):
+        row = rows[i]
+        at = place[row]
+        if at < 0:
+            place[row] = distinct
+            touched[distinct] = row
+            for d in range(dim):
+                sums[distinct, d] = gradients[i, d]
+            distinct += 1
+        else:
+            for d in range(dim):
+                sums[at, d] += gradients[i, d]
+    for at in range(distinct):
+        row = touched[at]
+        place[row] = -1
+        square = np.float32(0.0)
+        for d in range(dim):
+            square += sums[at, d] * sums[at, d]
+        accumulator[row] += square / np.float32(dim)
+        rate = np.float32(lr) / (np.sqrt(accumulator[row]) + np.float32(eps))
+        for d in range(dim):
+            weight[row, d] -= rate * sums[at, d]
+
+
+def _update_torch(
+    weight: Tensor, accumulator: Tensor, rows: Tensor, gradients: Tensor, lr: float, eps: float
+) -> None:
+    touched, place = torch.unique(rows, return_inverse=True)
+    sums = gradients.new_zeros(touched.numel(), weight.shape[1]).index_add_(0, place, gradients)
+    accumulator.index_add_(0, touched, sums.square().mean(1))
+    rate = lr / (accumulator.index_select(0, touched).sqrt() + eps)
+    weight.index_add_(0, touched, sums * rate.unsqueeze(1), alpha=-1)
+
+
+class RowwiseAdagrad:
+    """The update of a flat weight [V, D] and its accumulator [V], in place.
+
+    On CPU a compiled loop (sums in the order of the batch, so deterministic), elsewhere torch.
+    """
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+        self._place = np.empty(0, np.int32)
+
+    @torch.no_grad()
+    def step(
+        self, weight: Tensor, accumulator: Tensor, rows: Tensor, gradients: Tensor, lr: float
+    ) -> None:
+        """Apply gradients [n, D] to flat rows [n]; a row may occur any number of times."""
+        if weight.device.type != "cpu":
+            _update_torch(weight, accumulator, rows, gradients, lr, self.eps)
+            return
+        if self._place.size != weight.shape[0]:
+            self._place = np.full(weight.shape[0], -1, np.int32)
+        _update(
+            weight.numpy(),
+            accumulator.numpy(),
+            rows.numpy(),
+            gradients.numpy(),
+            lr,
+            self.eps,
+            self._place,
+        )

