@@ -34,11 +34,16 @@
     };
   };
 
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "sendDataToCloud"] };
+  const config = () => ({
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: narrow.matches ? false : "hover",
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+  });
   const element = (figure) => document.getElementById("plot-" + figure.id);
   const draw = (onPaper) => {
     for (const figure of figures) {
-      Plotly.react(element(figure), figure.traces, layoutOf(figure, onPaper), config);
+      Plotly.react(element(figure), figure.traces, layoutOf(figure, onPaper), config());
     }
   };
 
