@@ -63,14 +63,14 @@ def discover(
     except Exception as error:  # noqa: BLE001 (whatever it is, the model stays dense)
         found.refused["(model)"] = f"its graph could not be traced: {type(error).__name__}: {error}"
         return found
-    names = {module: name for name, module in model.named_modules()}
+    names = {module: name or "(model)" for name, module in model.named_modules()}
     tied = _tied(model)
     taken: set[nn.Module] = set()
     for name, module in model.named_modules():
         if not isinstance(module, (nn.Linear, _CONV)) or module in taken:
             continue
         if module not in graph.module2node:
-            found.refused[name] = "the example batch does not reach it"
+            found.refused[names[module]] = "the example batch does not reach it"
             continue
         producers: list[nn.Module] = [module]
         try:
