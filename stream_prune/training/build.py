@@ -76,7 +76,7 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     """
     device = resolve_device(config.device)
     head = _head(config, spec).to(device)
-    tables = _tables(config, spec).to(device)
+    tables = _tables(config, spec, device)
     optimizer = _optimizer(config.optimizer, head)
     example = _example(config, spec, device)
     cost = _dense_cost(head, example)
@@ -99,13 +99,14 @@ def _head(config: TrainingConfig, spec: FeatureSpec) -> DLRMHead:
         return DLRMHead(shape)
 
 
-def _tables(config: TrainingConfig, spec: FeatureSpec) -> EmbeddingTables:
+def _tables(config: TrainingConfig, spec: FeatureSpec, device: torch.device) -> EmbeddingTables:
     given = {"eps": config.optimizer.eps, "init_std": config.tables.init_std}
     return EmbeddingTables(
         table_configs(config, spec),
         dim=config.model.dim,
         lr=config.optimizer.rows_lr,
         seed=part_seed(config.seed, "tables"),
+        device=device,
         **{name: value for name, value in given.items() if value is not None},
     )
 

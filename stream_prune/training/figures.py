@@ -46,7 +46,13 @@ def now(learner: Learner, cost: Cost) -> Figures:
 
 def end(learner: Learner, cost: Cost) -> Figures:
     """The model at the end beside the dense one."""
-    return {**now(learner, cost), **_dense(learner), "device": learner.device.type}
+    rows = sum(table.capacity + 1 for table in learner.tables.tables.values())
+    return {
+        **now(learner, cost),
+        **_dense(learner),
+        "embedding_parameters": rows * learner.tables.dim,
+        "device": learner.device.type,
+    }
 
 
 def _dense(learner: Learner) -> Figures:

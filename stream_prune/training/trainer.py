@@ -160,7 +160,9 @@ class Trainer:
 
     def _journal_churn(self) -> None:
         if self._progress.windows % self.config.evaluation.every_windows == 0:
-            self._journal_line("churn", {"tables": self.learner.tables.churn()})
+            churn = self.learner.tables.churn().items()
+            tables = {name: {"admitted": new, "evicted": old} for name, (new, old) in churn}
+            self._journal_line("churn", {"tables": tables})
 
     def _journal_line(self, kind: str, record: Figures) -> None:
         with self._clock.phase("journal"):
@@ -203,7 +205,7 @@ class Trainer:
         return controller | {
             "head": ModuleState(learner.head),
             "optimizer": OptimizerState(learner.optimizer),
-            "tables": learner.tables,
+            "tables": ModuleState(learner.tables),
             "evaluation": self._prequential,
             "cursors": self._cursors,
             "random": RandomState(learner.device),

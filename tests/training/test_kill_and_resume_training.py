@@ -1,0 +1,69 @@
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_trainer import SPARSE, a_config, assert_same_bits, final_states, journal_of
+from training_logs import a_spec, drifting_rows, write_log
+
+KILLED = 7
+
+# One process that starts the trainer in a child again and again. In every child a countdown runs
+# over what the trainer does (scores, learned batches, journal lines, synced files, renamed and
+# deleted folders); at zero the child kills itself as the operating system would.
+SUPERVISOR = """
+import json, os, shutil, signal, sys
+from pathlib import Path
+
+import stream_prune.training.trainer as room
+from stream_prune.training.config import TrainingConfig
+from stream_prune.training.journal import Journal
+from stream_prune.training.learner import Learner
+
+left = [0]
+
+def watched(owner, name):
+    inner = getattr(owner, name)
+    def outer(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inner(*args, **kwargs)
+    setattr(owner, name, outer)
+
+whole, config = (TrainingConfig.from_dict(values) for values in json.loads(sys.argv[1]))
+room.Trainer(whole).run()  # also compiles what the children need
+for owner, name in ((Learner, "score"), (Learner, "learn"), (Journal, "write"), (os, "fsync"),
+                    (Path, "rename"), (shutil, "rmtree")):
+    watched(owner, name)
+for steps in json.loads(sys.argv[2]):
+    child = os.fork()
+    if child == 0:
+        left[0] = steps
+        room.Trainer(config).run()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else "ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("values", [{}, SPARSE], ids=["dense", "sparse"])
+def test_a_run_killed_at_random_steps_ends_with_the_same_bits(tmp_path: Path, values: dict):
+    write_log(tmp_path / "log", a_spec(), drifting_rows(3000))
+    checkpoint = {"every_windows": 2}
+    whole = a_config(tmp_path, "whole", checkpoint=checkpoint, **values)
+    steps = [random.SystemRandom().randrange(1, 60) for _ in range(KILLED)]
+    killed = a_config(tmp_path, "killed", checkpoint=checkpoint, **values)
+    configs = json.dumps([whole.to_dict(), killed.to_dict()])
+    run = subprocess.run(
+        [sys.executable, "-c", SUPERVISOR, configs, json.dumps([*steps, 0])],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    assert run.stdout.split() == ["9"] * KILLED + ["ended"], (steps, run.stderr)
+    assert_same_bits(final_states(whole), final_states(killed))
+    assert journal_of(killed) == journal_of(whole)
