@@ -211,8 +211,9 @@ def test_what_a_killed_writer_left_is_cleaned_by_the_next_of_its_shard(log):
     for epoch, shard in ((killed.epoch, 0), (other.epoch, 1)):
         (log.path / "temporary" / f"{shard}-{epoch}.abc").write_text("half")
     (log.path / "temporary" / "header.abc").write_text("half")
+    (log.path / "temporary" / "0-99.abc").write_text("a newer writer's, at work")
     log.writer(0)
-    assert names(log.path / "temporary") == [f"1-{other.epoch}.abc"]
+    assert names(log.path / "temporary") == ["0-99.abc", f"1-{other.epoch}.abc"]
 
 
 def letter(offset, source="a.csv"):
