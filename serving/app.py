@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The request can't be scored."},
+    415: {"model": ErrorResponse, "description": "The request is not JSON."},
     404: {"model": ErrorResponse, "description": "There is no model of that name."},
     503: {"model": ErrorResponse, "description": "No model is loaded yet."},
 }
@@ -110,7 +111,11 @@ def _map_errors(app: FastAPI) -> None:
         return _error(400, protocol.bad_request(error))
 
     @app.exception_handler(RequestValidationError)
-    def malformed(_: Request, error: RequestValidationError) -> Response:
+    def malformed(request: Request, error: RequestValidationError) -> Response:
+        kind = request.headers.get("content-type", "none")
+        if not kind.partition(";")[0].strip().endswith("json"):
+            reason = f"is {kind!r}: must be application/json"
+            return _error(415, protocol.wrong("content-type", reason))
         return _error(400, protocol.malformed(error.errors()))
 
     @app.exception_handler(HTTPException)

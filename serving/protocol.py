@@ -231,4 +231,9 @@ def malformed(problems: Sequence[Any]) -> ErrorResponse:
     """A body that is no request: pydantic's first problem, in words."""
     first = problems[0]
     field = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return ErrorResponse(error=f"{field}: {first['msg']}", field=field, reason=first["msg"])
+    return wrong(field, first["msg"])
+
+
+def wrong(field: str, reason: str) -> ErrorResponse:
+    """A part of the request that is not as it must be."""
+    return ErrorResponse(error=f"{field}: {reason}", field=field, reason=reason)

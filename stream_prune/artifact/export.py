@@ -51,7 +51,7 @@ def export_head(head: nn.Module, dense: Tensor, emb: Tensor, folder: Path) -> No
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     save_file(state, folder / HEAD)
     batch = torch.export.Dim("batch")
-    with _quiet():
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             head,
             (dense, emb),

@@ -197,13 +197,22 @@ def _plain_ids(bag: Any) -> list[int] | None:
 
 def _array(name: str, values: Any) -> pa.Array:
     """A column as one Arrow array."""
-    if isinstance(values, pa.ChunkedArray):
-        return values.combine_chunks()
-    if isinstance(values, pa.Array):
-        return values
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+    if isinstance(values, (str, bytes)) or not isinstance(
+        values, (Sequence, np.ndarray, pa.Array, pa.ChunkedArray)
+    ):
         raise ScoreError("must be a list of values, one a row", column=name)
     try:
-        return pa.array(values, from_pandas=isinstance(values, np.ndarray))
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else _from_python(values)
+    except OverflowError:
+        raise ScoreError("holds an integer that int64 can't hold", column=name) from None
+    except (pa.ArrowException, UnicodeEncodeError) as error:
         raise ScoreError(f"holds values that don't go together: {error}", column=name) from None
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_list(array.type) and pa.types.is_null(array.type.value_type):
+        array = array.cast(pa.list_(pa.int64()))  # Arrow flattens a list of nulls to one null
+    return array
+
+
+def _from_python(values: Sequence[Any] | npt.NDArray[Any]) -> pa.Array:
+    return pa.array(values, from_pandas=isinstance(values, np.ndarray))

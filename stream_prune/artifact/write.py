@@ -127,7 +127,7 @@ def _write_tables(folder: Path, tables: EmbeddingTables) -> tuple[TableCard, ...
     """Rows in the order of their ids, so that the same rows give the same bytes."""
     weights, ids, cards = {}, [], []
     for name, table in tables.tables.items():
-        known, rows = table.ids(), table.weights().detach().cpu().numpy()
+        known, rows = table.ids(), table.weight().detach().cpu().numpy()
         order = np.argsort(known)
         weights[name] = np.concatenate([rows[:1], rows[1:][order]])
         ids.append(known[order])

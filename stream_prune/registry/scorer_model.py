@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from stream_prune.artifact import Scorer
+from stream_prune.features import FeatureSpec
 
 
 class ScorerModel(PythonModel):  # type: ignore[misc]
@@ -23,7 +24,21 @@ class ScorerModel(PythonModel):  # type: ignore[misc]
 
     def predict(self, model_input: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Score raw rows; the columns are those of the feature specification."""
-        return self._scorer.score(pa.Table.from_pandas(model_input, preserve_index=False))
+        rows = pa.Table.from_pandas(model_input, preserve_index=False)
+        return self._scorer.score(_with_integer_ids(rows, self._scorer.card.spec))
+
+
+def _with_integer_ids(rows: pa.Table, spec: FeatureSpec) -> pa.Table:
+    """Integer ids as integers again: pandas makes them floats where one of them is missing."""
+    for column in spec.categorical:
+        at = rows.schema.get_field_index(column.name)
+        if at < 0 or not pa.types.is_floating(rows.schema.field(at).type):
+            continue
+        try:
+            rows = rows.set_column(at, column.name, rows.column(at).cast(pa.int64()))
+        except pa.ArrowInvalid:  # not whole: the scorer says what is wrong with it
+            continue
+    return rows
 
 
 mlflow.models.set_model(ScorerModel())
