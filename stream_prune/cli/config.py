@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -93,7 +93,9 @@ class Windows(Part):
 
 
 class Config(Part):
-    """A whole configuration file."""
+    """A whole configuration file; the keys of ``training`` stand at its top."""
+
+    INLINED: ClassVar[tuple[str, ...]] = ("training",)
 
     source: Source | None = None
     features: Path | dict[str, Any] | None = None

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -97,12 +97,14 @@ def _keys(owners: Sequence[type[Any]]) -> list[str]:
 
 
 def _fields(owner: type[Any]) -> dict[str, Any]:
+    """Keys and their types; those of an inlined part stand where its owner's do."""
     if dataclasses.is_dataclass(owner):
-        from typing import get_type_hints
-
         hints = get_type_hints(owner)
         return {f.name: hints[f.name] for f in dataclasses.fields(owner) if f.init}
-    return {n: f.annotation for n, f in getattr(owner, "model_fields", {}).items()}
+    fields = {n: f.annotation for n, f in getattr(owner, "model_fields", {}).items()}
+    for name in getattr(owner, "INLINED", ()):
+        fields |= _fields(fields.pop(name))
+    return fields
 
 
 def _classes(annotation: Any) -> list[type[Any]]:

@@ -42,9 +42,9 @@ def progress(console: Console, title: str, total: int | None = None) -> Iterator
         def advance(rows: int, note: str = "") -> None:
             nonlocal done, noted, last
             done, noted = rows, note or noted
-            if (now := time.monotonic()) - last >= LINE_EVERY_S:
+            if rows and (now := time.monotonic()) - last >= LINE_EVERY_S:
                 last = now
-                console.print(f"  {_share(rows, total)} {noted}", highlight=False, soft_wrap=True)
+                console.print(f"  {_share(rows, total)}, {noted}", highlight=False, soft_wrap=True)
 
         yield advance
     rows = f"{done:,} rows, " if done else ""
