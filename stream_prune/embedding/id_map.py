@@ -22,25 +22,18 @@ EMPTY = -1
 
 
 class IdMap(NamedTuple):
-    """Slots of all tables: ``keys`` (id or -1) and ``rows`` (flat row of that id)."""
+    """Slots of all tables: ``slots`` [S, 2] holds (id or -1, its flat row), together in memory."""
 
-    keys: I64
-    rows: I64
+    slots: I64
     base: I64
     shift: npt.NDArray[np.uint64]
 
 
 def empty_map(capacities: I64) -> IdMap:
     """An empty map with room for ``capacities`` [F] ids at a load of at most one half."""
-    bits = np.array([max(1, int(2 * c - 1).bit_length()) if c else 1 for c in capacities.tolist()])
-    sizes = 1 << bits
-    base = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    return IdMap(
-        keys=np.full(base[-1], EMPTY, np.int64),
-        rows=np.zeros(base[-1], np.int64),
-        base=base,
-        shift=(64 - bits).astype(np.uint64),
-    )
+    bits = np.array([max(1, (2 * capacity - 1).bit_length()) for capacity in capacities.tolist()])
+    base = np.concatenate(([0], np.cumsum(1 << bits))).astype(np.int64)
+    return IdMap(np.full((base[-1], 2), EMPTY, np.int64), base, (64 - bits).astype(np.uint64))
 
 
 @compiled
@@ -55,8 +48,8 @@ def find(ids: IdMap, table: int, key: int) -> np.int64:
     """The slot of an id, or -1."""
     base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
     slot = home(key, ids.shift[table])
-    while ids.keys[base + slot] != key:
-        if ids.keys[base + slot] == EMPTY:
+    while ids.slots[base + slot, 0] != key:
+        if ids.slots[base + slot, 0] == EMPTY:
             return np.int64(-1)
         slot = (slot + 1) & mask
     at: np.int64 = base + slot
@@ -68,10 +61,10 @@ def insert(ids: IdMap, table: int, key: int, row: int) -> None:
     """Add an id that is not there."""
     base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
     slot = home(key, ids.shift[table])
-    while ids.keys[base + slot] != EMPTY:
+    while ids.slots[base + slot, 0] != EMPTY:
         slot = (slot + 1) & mask
-    ids.keys[base + slot] = key
-    ids.rows[base + slot] = row
+    ids.slots[base + slot, 0] = key
+    ids.slots[base + slot, 1] = row
 
 
 @compiled
@@ -83,15 +76,15 @@ def remove(ids: IdMap, table: int, key: int) -> None:
     slot = hole
     while True:
         slot = (slot + 1) & mask
-        other = ids.keys[base + slot]
+        other = ids.slots[base + slot, 0]
         if other == EMPTY:
             break
         # An entry may move into the hole unless its home lies behind the hole.
         if ((slot - home(other, shift)) & mask) >= ((slot - hole) & mask):
-            ids.keys[base + hole] = other
-            ids.rows[base + hole] = ids.rows[base + slot]
+            ids.slots[base + hole, 0] = other
+            ids.slots[base + hole, 1] = ids.slots[base + slot, 1]
             hole = slot
-    ids.keys[base + hole] = EMPTY
+    ids.slots[base + hole, 0] = EMPTY
 
 
 @compiled
@@ -108,9 +101,9 @@ def lookup(ids: IdMap, keys: I64, spans: I64, cold: I64, rows: I64) -> int:
             if key < 0:
                 return i
             slot = home(key, shift)
-            found = ids.keys[base + slot]
+            found = ids.slots[base + slot, 0]
             while found != key and found != EMPTY:
                 slot = (slot + 1) & mask
-                found = ids.keys[base + slot]
-            rows[i] = ids.rows[base + slot] if found == key else cold[table]
+                found = ids.slots[base + slot, 0]
+            rows[i] = ids.slots[base + slot, 1] if found == key else cold[table]
     return -1

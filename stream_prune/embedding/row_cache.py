@@ -28,7 +28,7 @@ class RowCache:
         self.events = 0
         self._origin = np.zeros(len(configs), np.float64)  # where a table's increment is 1
         capacity = np.array([c.capacity for c in configs], np.int64)
-        bits = np.array([(min(max(c.capacity, 64), 65_536) - 1).bit_length() for c in configs])
+        bits = np.array([(min(max(c.capacity, 64), 8_192) - 1).bit_length() for c in configs])
         board_base = np.concatenate(([0], np.cumsum(1 << bits))).astype(np.int64)
         self.rows = self._laid_out(
             capacity,
@@ -48,6 +48,8 @@ class RowCache:
                 strength=np.zeros(board_base[-1], np.float64),
                 board_base=board_base,
                 board_shift=(64 - bits).astype(np.uint64),
+                queue=np.zeros(board_base[-1], np.int64),
+                waiting=np.zeros(len(configs), np.int64),
                 floor=np.zeros(len(configs), np.float64),
                 admissions=np.zeros(len(configs), np.int64),
                 evictions=np.zeros(len(configs), np.int64),
@@ -85,6 +87,11 @@ class RowCache:
         """The cold row of the table in which each of these flat rows lies."""
         return self.rows.first[np.searchsorted(self.rows.first, rows, side="right") - 1]
 
+    def _queued(self) -> I64:
+        """Where the cells of the boards in use are listed, of all tables."""
+        spans = zip(self.rows.board_base.tolist(), self.rows.waiting.tolist(), strict=False)
+        return np.concatenate([np.arange(base, base + waiting) for base, waiting in spans])
+
     def lookup(self, ids: I64, spans: I64) -> I64:
         """Flat rows [n] of ids [n]; those at ``spans[f] : spans[f + 1]`` belong to table f.
 
@@ -112,7 +119,7 @@ class RowCache:
 
     def contest(self) -> I64:
         """Candidates against the weakest rows; returns the flat rows that have a new owner."""
-        fresh = np.empty(np.minimum(self.rows.used, np.diff(self.rows.board_base)).sum(), np.int64)
+        fresh = np.empty(np.minimum(self.rows.used, self.rows.waiting).sum(), np.int64)
         return fresh[: row_set.contest(self.rows, fresh)]
 
     def _rescale(self, exponent: npt.NDArray[np.float64]) -> None:
@@ -147,8 +154,8 @@ class RowCache:
             for row in strongest[size:].tolist():
                 raise_to(old.sketch, table, old.owner[row], old.counts[row])
                 old.evictions[table] += 1
-            board = slice(old.board_base[table], old.board_base[table + 1])
-            old.candidates[board], old.strength[board], old.floor[table] = EMPTY, 0.0, 0.0
+            row_set.clear_board(old, table)
+            old.floor[table] = 0.0
         new = self._laid_out(capacity, old)
         source, target = [], []
         for table, rows in enumerate(kept):
@@ -164,7 +171,7 @@ class RowCache:
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Everything that decides later results, as copies; counts and owners of live rows only."""
         rows, live = self.rows, self.live()
-        waiting = np.nonzero(rows.candidates != EMPTY)[0]
+        queued = self._queued()
         return {
             "capacity": rows.capacity.copy(),
             "used": rows.used.copy(),
@@ -173,9 +180,10 @@ class RowCache:
             "open": rows.open.copy(),
             "floor": rows.floor.copy(),
             "sketch": rows.sketch.cells.copy(),
-            "waiting": waiting,
-            "candidates": rows.candidates[waiting],
-            "strength": rows.strength[waiting],
+            "waiting": rows.waiting.copy(),
+            "queue": rows.queue[queued],
+            "candidates": rows.candidates[rows.queue[queued]],
+            "strength": rows.strength[rows.queue[queued]],
             "admissions": rows.admissions.copy(),
             "evictions": rows.evictions.copy(),
             "origin": self._origin.copy(),
@@ -184,13 +192,14 @@ class RowCache:
     def restore(self, arrays: Arrays, events: int) -> None:
         """Become the cache that gave :meth:`arrays` after ``events`` events."""
         rows = self._laid_out(np.asarray(arrays["capacity"], np.int64), self.rows)
-        for name in ("used", "open", "floor", "admissions", "evictions"):
+        for name in ("used", "open", "floor", "waiting", "admissions", "evictions"):
             getattr(rows, name)[:] = arrays[name]
         rows.sketch.cells[:] = arrays["sketch"]
-        rows.candidates[:], rows.strength[:] = EMPTY, 0.0
-        rows.candidates[arrays["waiting"]] = arrays["candidates"]
-        rows.strength[arrays["waiting"]] = arrays["strength"]
         self.rows, self.events = rows, events
+        rows.candidates[:], rows.strength[:] = EMPTY, 0.0
+        rows.queue[self._queued()] = arrays["queue"]
+        rows.candidates[arrays["queue"]] = arrays["candidates"]
+        rows.strength[arrays["queue"]] = arrays["strength"]
         self._origin = np.array(arrays["origin"], np.float64)
         live = self.live()
         rows.owner[live], rows.counts[live] = arrays["owner"], arrays["counts"]

@@ -25,7 +25,8 @@ class RowSet(NamedTuple):
     ``owner`` [V] is the id of a row or -1, ``counts`` [V] their decayed counts. ``candidates`` and
     ``strength`` are the boards: ids without a row that were seen often enough since the last
     contest, one cell for each hash value, where the stronger of two stays (the weaker comes back at
-    its next sighting), so their size is fixed too. ``floor`` [F] is never above the count of the
+    its next sighting), so their size is fixed too; ``queue`` lists the ``waiting`` [F] cells in use
+    of each table from ``board_base[f]`` on. ``floor`` [F] is never above the count of the
     table's weakest row, so what can't win is not put on the board.
     """
 
@@ -44,6 +45,8 @@ class RowSet(NamedTuple):
     strength: F64
     board_base: I64
     board_shift: npt.NDArray[np.uint64]
+    queue: I64
+    waiting: I64
     floor: F64
     admissions: I64
     evictions: I64
@@ -73,7 +76,7 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> in
             key = keys[i]
             slot = id_map.find(rows.ids, table, key)
             if slot >= 0:
-                rows.counts[rows.ids.rows[slot]] += amount
+                rows.counts[rows.ids.slots[slot, 1]] += amount
                 continue
             room = rows.used[table] < rows.capacity[table]
             if not (room or rows.follow[table]) or not rows.open[table]:
@@ -90,6 +93,9 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> in
                 handed_out += 1
             elif count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
                 cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
+                if rows.candidates[cell] == EMPTY:
+                    rows.queue[rows.board_base[table] + rows.waiting[table]] = cell
+                    rows.waiting[table] += 1
                 if rows.candidates[cell] == key or count > rows.strength[cell]:
                     rows.candidates[cell] = key
                     rows.strength[cell] = count
@@ -118,20 +124,20 @@ def _sink(counts: F64, rows: I64, at: int, size: int) -> None:
 
 
 @compiled
-def weakest(count: F64, start: int, stop: int, size: int) -> I64:
-    """The ``size`` weakest of the flat rows start..stop, weakest first; equals in row order."""
+def weakest(counts: F64, start: int, stop: int, size: int) -> I64:
+    """The places of the ``size`` least of ``counts[start:stop]`` in rising order."""
     rows = np.arange(start, start + size)
-    counts = count[start : start + size].copy()
+    heap = counts[start : start + size].copy()
     for at in range(size // 2 - 1, -1, -1):
-        _sink(counts, rows, at, size)
+        _sink(heap, rows, at, size)
     for row in range(start + size, stop):
-        if count[row] < counts[0]:
-            counts[0], rows[0] = count[row], row
-            _sink(counts, rows, 0, size)
+        if counts[row] < heap[0]:
+            heap[0], rows[0] = counts[row], row
+            _sink(heap, rows, 0, size)
     for last in range(size - 1, 0, -1):
-        counts[0], counts[last] = counts[last], counts[0]
+        heap[0], heap[last] = heap[last], heap[0]
         rows[0], rows[last] = rows[last], rows[0]
-        _sink(counts, rows, 0, last)
+        _sink(heap, rows, 0, last)
     return rows
 
 
@@ -144,11 +150,11 @@ def contest(rows: RowSet, fresh: I64) -> int:
     """
     changed = 0
     for table in range(rows.first.size):
-        start, stop = rows.board_base[table], rows.board_base[table + 1]
-        cells = start + np.nonzero(rows.candidates[start:stop] != EMPTY)[0]
-        if cells.size == 0:
+        if rows.waiting[table] == 0:
             continue
-        cells = cells[np.argsort(-rows.strength[cells])]
+        board = rows.board_base[table]
+        cells = rows.queue[board : board + rows.waiting[table]]
+        cells = cells[weakest(-rows.strength[cells], 0, cells.size, cells.size)]
         first, used = rows.first[table] + 1, rows.used[table]
         victims = weakest(rows.counts, first, first + used, min(cells.size, used))
         for i in range(victims.size):
@@ -162,9 +168,18 @@ def contest(rows: RowSet, fresh: I64) -> int:
             rows.evictions[table] += 1
             fresh[changed] = row
             changed += 1
-        rows.candidates[start:stop] = EMPTY
-        rows.strength[start:stop] = 0.0
+        clear_board(rows, table)
     return changed
+
+
+@compiled
+def clear_board(rows: RowSet, table: int) -> None:
+    """Forget a table's candidates; they come back at their next sighting."""
+    board = rows.board_base[table]
+    for cell in rows.queue[board : board + rows.waiting[table]]:
+        rows.candidates[cell] = EMPTY
+        rows.strength[cell] = 0.0
+    rows.waiting[table] = 0
 
 
 @compiled
