@@ -8,7 +8,7 @@ import pytest
 from test_trainer import SPARSE, a_config, assert_same_bits, final_states, journal_of
 from training_logs import a_spec, drifting_rows, write_log
 
-KILLED = 7
+KILLED = 6
 
 # One process that starts the trainer in a child again and again. In every child a countdown runs
 # over what the trainer does (scores, learned batches, journal lines, synced files, renamed and
@@ -51,7 +51,7 @@ for steps in json.loads(sys.argv[2]):
 
 @pytest.mark.parametrize("values", [{}, SPARSE], ids=["dense", "sparse"])
 def test_a_run_killed_at_random_steps_ends_with_the_same_bits(tmp_path: Path, values: dict):
-    write_log(tmp_path / "log", a_spec(), drifting_rows(3000))
+    write_log(tmp_path / "log", a_spec(), drifting_rows(2000))
     checkpoint = {"every_windows": 2}
     whole = a_config(tmp_path, "whole", checkpoint=checkpoint, **values)
     steps = [random.SystemRandom().randrange(1, 60) for _ in range(KILLED)]

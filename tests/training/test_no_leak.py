@@ -16,12 +16,12 @@ def leak_auc(folder: Path, rows: int, delay_ms: int) -> float:
     table, spec = leak_log.make(rows, seed=1, label_delay_ms=delay_ms)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     columns["time"] = table["time"].cast(pa.int64()).to_pylist()
-    write_log(folder / "log", spec, columns, window_ms=HOUR // 6, batch_rows=256)
+    write_log(folder / "log", spec, columns, window_ms=HOUR // 12, batch_rows=128)
     values = {
         "run": str(folder / "run"),
         "log": str(folder / "log"),
         "model": {"dim": 8, "bottom": [8], "top": [16]},
-        "optimizer": {"lr": 0.01, "rows_lr": 1.0},
+        "optimizer": {"lr": 0.003, "rows_lr": 10.0},
         "tables": {"default_capacity": 300, "admission": 1},
         "checkpoint": {"every_windows": 1000},
     }
