@@ -4,57 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.allocate import allocate, least_share
+from stream_prune.sparsity.allocate import allocate
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
-from stream_prune.sparsity.live import LiveModel
+from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.policies.policy import Grow, Keep, Observation, Policy, Shrink
-from stream_prune.sparsity.prove import Proven, prove
+from stream_prune.sparsity.prove import prove
 from stream_prune.sparsity.rates import RateMultiplier
 from stream_prune.sparsity.rows import RowTable, capacities
+from stream_prune.sparsity.watch import Monitor, Signal, Values
 from stream_prune.stateful import State
-
-Values = npt.NDArray[Any] | Tensor
-
-
-class Signal(Protocol):
-    """What a drift monitor answers."""
-
-    @property
-    def alarm(self) -> bool: ...
-
-    @property
-    def severity(self) -> float: ...
-
-    @property
-    def value(self) -> float: ...
-
-
-class Monitor(Protocol):
-    """A drift monitor, such as ``stream_prune.drift.DriftMonitor``."""
-
-    def observe(self, labels: Values, scores: Values) -> Signal: ...
-
-    def observe_loss(self, loss: float, rows: int) -> Signal: ...
-
-    def reset(self) -> None: ...
-
-    def state_dict(self) -> State: ...
-
-    def load_state_dict(self, state: State) -> None: ...
 
 
 class SparsityController:
@@ -103,7 +74,7 @@ class SparsityController:
             raise ConfigError(f"window_rows = {window_rows}: must be at least 1")
         batch = Example(example)
         proven = prove(model, batch)
-        _check_budget(proven, budget)
+        check_budget(proven, budget)
         self.groups = proven.groups
         self.refused: Mapping[str, str] = dict(sorted(proven.refused.items()))
         self._live = LiveModel(model, optimizer, proven, tables or {})
@@ -115,7 +86,7 @@ class SparsityController:
         self._scores = {
             group.name: torch.ones(group.units, dtype=torch.float64) for group in self.groups
         }
-        self._policy_state = policy.initial()
+        self._policy_state = policy.initial(budget.macs)
         self._rows = self._window_rows = 0
         if policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, budget))
@@ -333,19 +304,6 @@ class SparsityController:
         counters: dict[str, Any] = dict(state)
         self._rows, self._window_rows = int(counters["rows"]), int(counters["window_rows"])
         self._rate.value = self._policy.rate(self._policy_state)
-
-
-def _check_budget(proven: Proven, budget: Budget) -> None:
-    least = least_share(proven.cost, budget)
-    if least <= budget.macs:
-        return
-    dense = "; ".join(f"{name}: {why}" for name, why in sorted(proven.refused.items()))
-    raise ConfigError(
-        f"budget.macs = {budget.macs}: the least share that can be reached is {least:.4f}, with "
-        f"every prunable group at its minimum width (min_units = {budget.min_units}, round_to = "
-        f"{budget.round_to}); raise budget.macs or lower these. Layers that stay dense: "
-        f"{dense or 'none'}"
-    )
 
 
 def _prefixed(prefix: str, state: Mapping[str, Any]) -> State:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
+from stream_prune.sparsity.allocate import least_share
+from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
@@ -130,3 +132,17 @@ def _tensors(state: State, prefix: str) -> dict[str, Tensor]:
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
     return found
+
+
+def check_budget(proven: Proven, budget: Budget) -> None:
+    """Raises ConfigError, with the reasons, when no plan can meet the budget."""
+    least = least_share(proven.cost, budget)
+    if least <= budget.macs:
+        return
+    dense = "; ".join(f"{name}: {why}" for name, why in sorted(proven.refused.items()))
+    raise ConfigError(
+        f"budget.macs = {budget.macs}: the least share that can be reached is {least:.4f}, with "
+        f"every prunable group at its minimum width (min_units = {budget.min_units}, round_to = "
+        f"{budget.round_to}); raise budget.macs or lower these. Layers that stay dense: "
+        f"{dense or 'none'}"
+    )

@@ -39,6 +39,9 @@ class Plan:
     def __hash__(self) -> int:
         return hash((tuple(sorted(self.units.items())), tuple(sorted(self.rows.items()))))
 
+    def __reduce__(self) -> tuple[type[Plan], tuple[dict[str, tuple[int, ...]], dict[str, int]]]:
+        return Plan, (dict(self.units), dict(self.rows))  # copies; a proxy cannot be copied
+
     @property
     def widths(self) -> dict[str, int]:
         """Number of kept units per group."""

@@ -220,3 +220,33 @@ def test_the_summary_is_plain_values_and_names_what_stays_dense() -> None:
     summary = json.loads(json.dumps(controller.summary()))
     assert set(summary["refused"]) == {"bottom.2", "top.4"}
     assert summary["kept"] == {"bottom.0": 32, "top.0": 32, "top.2": 8}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_model_on_a_gpu_shrinks_and_restores_bit_exactly() -> None:
+    torch.manual_seed(0)
+    model = SmallDLRM(width=32).cuda()
+    optimizer = Adam(model.parameters(), 3e-3)
+    inputs = torch.randn(64, 5).cuda(), torch.randn(64, 3, 4).cuda()
+    controller = SparsityController(
+        model,
+        optimizer,
+        policy=ADS(
+            warmup_rows=64, shrink_steps=1, regrow_density=1.0, clock_rows=64, settle_windows=0
+        ),
+        budget=Budget(macs=0.3, min_units=4, round_to=4),
+        example=inputs,
+        window_rows=64,
+    )
+    model(*inputs).square().mean().backward()
+    optimizer.step()
+    before = {name: param.detach().clone() for name, param in model.named_parameters()}
+    assert [event.kind for event in controller.step(rows=64)] == ["shrink"]
+    assert model.top[0].weight.shape[0] < 32
+    assert [event.kind for event in controller.step(rows=64)] == ["grow"]
+    for name, param in model.named_parameters():
+        assert param.is_cuda
+        assert torch.equal(param, before[name]), name
+    model(*inputs).square().mean().backward()
+    optimizer.step()

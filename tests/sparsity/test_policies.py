@@ -25,7 +25,7 @@ def play(
     policy: Policy[Any], windows: list[tuple[int, bool]], state: Any = None
 ) -> list[tuple[Any, Decision]]:
     """Run windows of (rows, alarm) with a model that follows every decision exactly."""
-    state, share, story = policy.initial() if state is None else state, 1.0, []
+    state, share, story = policy.initial(BUDGET) if state is None else state, 1.0, []
     for rows, alarm in windows:
         scored = policy.wants_scores(state, WINDOW)
         state, decision = policy.step(state, Observation(rows, share, BUDGET, scored, alarm))
@@ -47,7 +47,7 @@ def test_a_policy_shrinks_only_after_a_scored_window_and_never_below_the_budget(
     name: str, windows: list[tuple[int, bool]]
 ) -> None:
     policy, wanted = POLICIES[name], False
-    state = policy.initial()
+    state = policy.initial(BUDGET)
     for rows, alarm in windows:
         wanted = policy.wants_scores(state, WINDOW)
         state, decision = policy.step(state, Observation(rows, 0.5, BUDGET, wanted, alarm))
@@ -67,7 +67,7 @@ def test_a_policy_is_a_function_of_state_and_observation(
 ) -> None:
     policy, half = POLICIES[name], len(windows) // 2
     assert play(policy, windows) == play(policy, windows)
-    state = policy.initial()
+    state = policy.initial(BUDGET)
     for rows, alarm in windows[:half]:
         state, _ = policy.step(state, Observation(rows, 0.5, BUDGET, True, alarm))
     copy = type(state)(*state)
@@ -105,7 +105,7 @@ def test_ads_regrows_by_the_clock_when_no_alarm_comes_and_not_without_a_clock() 
 
 def test_ads_waits_for_scores_where_a_window_gave_none() -> None:
     ads = ADS(warmup_rows=0, shrink_steps=1)
-    state, decision = ads.step(ads.initial(), Observation(10, 1.0, BUDGET, False, False))
+    state, decision = ads.step(ads.initial(BUDGET), Observation(10, 1.0, BUDGET, False, False))
     assert decision == Keep()
     state, decision = ads.step(state, Observation(10, 1.0, BUDGET, True, False))
     assert decision == Shrink(BUDGET, "step", settles=True)
@@ -135,3 +135,8 @@ def test_static_prunes_once_and_never_answers_an_alarm() -> None:
 def test_a_setting_out_of_range_is_named(policy: type, setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):
         policy(**setting)
+
+
+def test_regrowing_to_no_more_than_the_budget_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"regrow_density = 0.2: must be above budget.macs = 0.2"):
+        ADS(regrow_density=0.2).initial(0.2)

@@ -67,7 +67,7 @@ class ADS:
     steps and the raised learning rates are this project's own. No figure of the paper is claimed.
 
     >>> ads, seen = ADS(warmup_rows=100, shrink_steps=2), []
-    >>> state = ads.initial()
+    >>> state = ads.initial(budget=0.25)
     >>> for _ in range(4):
     ...     state, decision = ads.step(state, Observation(100, 1.0, 0.25, True, False))
     ...     seen.append(decision)
@@ -104,7 +104,12 @@ class ADS:
     def rows_from_start(self) -> bool:
         return True
 
-    def initial(self) -> ADSState:
+    def initial(self, budget: float) -> ADSState:
+        if self.regrow_density <= budget:
+            raise ConfigError(
+                f"ads.regrow_density = {self.regrow_density}: must be above budget.macs = "
+                f"{budget}, or a regrow would bring nothing back"
+            )
         return ADSState(WARMUP, 0, 0, 0, 0, 1.0)
 
     def wants_scores(self, state: ADSState, window_rows: int) -> bool:

@@ -74,8 +74,12 @@ class Policy(Protocol[S]):
         """Tables are held at the budget from the start rather than from the first shrink."""
         ...
 
-    def initial(self) -> S:
-        """The state before the first window."""
+    def initial(self, budget: float) -> S:
+        """The state before the first window.
+
+        Raises:
+            ConfigError: the settings do not go with ``budget``, a settled plan's share of MACs.
+        """
         ...
 
     def wants_scores(self, state: S, window_rows: int) -> bool:

@@ -45,7 +45,8 @@ class Static:
     def rows_from_start(self) -> bool:
         return False
 
-    def initial(self) -> StaticState:
+    def initial(self, budget: float) -> StaticState:
+        del budget  # any will do
         return StaticState(0, 0)
 
     def wants_scores(self, state: StaticState, window_rows: int) -> bool:
