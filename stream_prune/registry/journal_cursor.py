@@ -82,13 +82,11 @@ class NewLine:
 def new_lines(journal: Path, cursor: Cursor) -> Iterator[NewLine]:
     """The whole lines after the cursor; a last line that is still being written waits.
 
-    A run folder without a journal is one whose run has not begun.
+    Without a journal there are none: its run has not begun.
 
     Raises:
         RunError: the journal can't be read, or a line is not one of a journal.
     """
-    if journal.parent.is_dir() and not journal.exists():
-        return
     try:
         with journal.open("rb") as file:
             file.seek(_resume_at(file, cursor))
@@ -99,6 +97,8 @@ def new_lines(journal: Path, cursor: Cursor) -> Iterator[NewLine]:
                 if int(record["step"]) > cursor.steps.get(_key(record), -1):
                     cursor = cursor.past(record, line, file.tell())
                     yield NewLine(record, cursor)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise RunError(f"{journal}: cannot be read: {error.strerror}") from error
 

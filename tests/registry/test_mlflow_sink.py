@@ -164,9 +164,14 @@ def test_a_journal_that_is_none_is_named(tmp_path, line):
         list(new_lines(path, Cursor("t")))
 
 
-def test_a_run_folder_that_is_not_there_is_named(tmp_path, registry_config):
-    with pytest.raises(RunError, match=r"nowhere.*cannot be read"):
-        MlflowSink(tmp_path / "nowhere", registry_config).forward()
+def test_a_journal_that_cannot_be_read_is_named(tmp_path, registry_config):
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"journal\.jsonl: cannot be read"):
+        MlflowSink(tmp_path, registry_config).forward()
+
+
+def test_a_run_whose_folder_is_not_there_yet_has_sent_nothing(tmp_path, registry_config):
+    assert MlflowSink(tmp_path / "later", registry_config).forward() == mlflow_sink.Forwarded()
 
 
 def test_another_registry_gets_all_of_it(tmp_path):

@@ -34,6 +34,23 @@ def second(model, tmp_path_factory):
     return trained(seed=2).write(tmp_path_factory.mktemp("two") / "model", step=2)
 
 
+@pytest.fixture(scope="session")
+def published_database(first, empty_database, tmp_path_factory):
+    """A registry in which ``first`` is the champion."""
+    path = tmp_path_factory.mktemp("published") / "mlflow.db"
+    shutil.copy(empty_database, path)
+    publish(first, RegistryConfig(f"sqlite:///{path}", "ctr"))
+    return path
+
+
+@pytest.fixture
+def with_champion(registry_config, published_database):
+    """A copy of that registry; the champion's files stay where they were uploaded to."""
+    database = registry_config.tracking_uri.removeprefix("sqlite:///")
+    shutil.copy(published_database, database)
+    return registry_config
+
+
 @pytest.fixture
 def at_mlflow(registry_config, monkeypatch):
     """MLflow's own process-wide addresses, which only its own loading needs."""
@@ -58,8 +75,7 @@ def test_what_is_pulled_is_what_was_published(first, registry_config, tmp_path):
     assert resolve(registry_config) == resolve(registry_config, "candidate") == "1"
 
 
-def test_mlflow_loads_and_scores_the_champion_by_itself(first, model, registry_config, at_mlflow):
-    publish(first, registry_config)
+def test_mlflow_loads_and_scores_the_champion_by_itself(first, model, with_champion, at_mlflow):
     loaded = mlflow.pyfunc.load_model("models:/ctr@champion")
     raw = raw_rows(20, seed=4)
     frame = raw.to_pandas()
@@ -75,20 +91,19 @@ def test_publishing_again_gives_the_same_version(first, registry_config):
 
 
 def test_a_newer_model_takes_the_alias_and_an_older_one_never_takes_it_back(
-    first, second, registry_config, tmp_path
+    first, second, with_champion, tmp_path
 ):
-    assert (publish(first, registry_config), publish(second, registry_config)) == ("1", "2")
-    assert resolve(registry_config) == "2"
-    assert publish(first, registry_config) == "1"
-    assert resolve(registry_config) == "2"
-    assert pull(registry_config, tmp_path, version="1").version == "1"
+    assert (publish(first, with_champion), publish(second, with_champion)) == ("1", "2")
+    assert resolve(with_champion) == "2"
+    assert publish(first, with_champion) == "1"
+    assert resolve(with_champion) == "2"
+    assert pull(with_champion, tmp_path, version="1").version == "1"
 
 
-def test_the_same_step_with_other_weights_is_refused(first, registry_config, tmp_path):
-    publish(first, registry_config)
+def test_the_same_step_with_other_weights_is_refused(first, with_champion, tmp_path):
     other = trained(seed=7, steps=1).write(tmp_path / "other", step=1)
     with pytest.raises(RunError, match="run 'run', step 1, with other weights"):
-        publish(other, registry_config)
+        publish(other, with_champion)
 
 
 STEPS = (
@@ -104,11 +119,10 @@ STEPS = (
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
 def test_a_failure_at_any_step_keeps_the_champion_and_the_next_call_goes_on(
-    first, second, registry_config, monkeypatch, step, error
+    second, with_champion, monkeypatch, step
 ):
-    publish(first, registry_config)
+    error = KeyboardInterrupt() if STEPS.index(step) % 2 else OSError(28, "No space left")
 
     def fails(*args, **kwargs):
         raise error
@@ -117,17 +131,16 @@ def test_a_failure_at_any_step_keeps_the_champion_and_the_next_call_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, step, fails)
         with pytest.raises(expected):
-            publish(second, registry_config)
-    assert resolve(registry_config) == ("2" if step == "set_model_version_tag" else "1")
-    assert publish(second, registry_config) == "2"
-    assert resolve(registry_config) == resolve(registry_config, "candidate") == "2"
-    assert versions(registry_config) == [1, 2]
+            publish(second, with_champion)
+    assert resolve(with_champion) == ("2" if step == "set_model_version_tag" else "1")
+    assert publish(second, with_champion) == "2"
+    assert resolve(with_champion) == resolve(with_champion, "candidate") == "2"
+    assert versions(with_champion) == [1, 2]
 
 
 def test_a_failure_between_the_aliases_keeps_the_champion(
-    first, second, registry_config, monkeypatch
+    first, second, with_champion, monkeypatch
 ):
-    publish(first, registry_config)
     point = publishing._point
 
     def fails(client, settings, alias, number):
@@ -138,9 +151,9 @@ def test_a_failure_between_the_aliases_keeps_the_champion(
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "_point", fails)
         with pytest.raises(RunError, match="gone"):
-            publish(second, registry_config)
-    assert (resolve(registry_config), resolve(registry_config, "candidate")) == ("1", "2")
-    assert publish(second, registry_config) == resolve(registry_config) == "2"
+            publish(second, with_champion)
+    assert (resolve(with_champion), resolve(with_champion, "candidate")) == ("1", "2")
+    assert publish(second, with_champion) == resolve(with_champion) == "2"
 
 
 def damaged_store(registry_config, version):
@@ -153,22 +166,21 @@ def damaged_store(registry_config, version):
 
 
 def test_a_model_damaged_in_the_registry_is_never_promoted_or_pulled(
-    first, second, registry_config, tmp_path, monkeypatch
+    first, second, with_champion, tmp_path, monkeypatch
 ):
-    publish(first, registry_config)
     register = publishing._register
 
     def damaging(client, settings, scorer):
         version = register(client, settings, scorer)
-        damaged_store(registry_config, version.version)
+        damaged_store(with_champion, version.version)
         return version
 
     monkeypatch.setattr(publishing, "_register", damaging)
     with pytest.raises(RunError, match=r"tables\.safetensors has changed"):
-        publish(second, registry_config)
-    assert resolve(registry_config) == "1"
+        publish(second, with_champion)
+    assert resolve(with_champion) == "1"
     with pytest.raises(RunError, match=r"tables\.safetensors has changed"):
-        pull(registry_config, tmp_path / "models", version="2")
+        pull(with_champion, tmp_path / "models", version="2")
     assert list((tmp_path / "models/ctr").iterdir()) == []
 
 
@@ -184,30 +196,26 @@ def test_another_model_in_the_place_of_the_registered_one_is_refused(
         pull(registry_config, tmp_path)
 
 
-def test_a_second_pull_fetches_nothing(first, registry_config, tmp_path, monkeypatch):
-    publish(first, registry_config)
-    pull(registry_config, tmp_path)
+def test_a_second_pull_fetches_nothing(first, with_champion, tmp_path, monkeypatch):
+    pull(with_champion, tmp_path)
 
     def forbidden(*args, **kwargs):
         raise AssertionError("downloaded again")
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", forbidden)
-    assert not pull(registry_config, tmp_path).new
+    assert not pull(with_champion, tmp_path).new
 
 
-def test_a_pulled_folder_that_changed_since_is_named(first, registry_config, tmp_path):
-    publish(first, registry_config)
-    folder = pull(registry_config, tmp_path).folder
+def test_a_pulled_folder_that_changed_since_is_named(first, with_champion, tmp_path):
+    folder = pull(with_champion, tmp_path).folder
     (folder / "model.json").write_text("{}")
     with pytest.raises(RunError, match=r"model\.json has changed"):
-        pull(registry_config, tmp_path)
+        pull(with_champion, tmp_path)
 
 
 def test_pulling_and_scoring_unpickle_nothing(
-    first, registry_config, tmp_path, at_mlflow, monkeypatch
+    first, with_champion, tmp_path, at_mlflow, monkeypatch
 ):
-    publish(first, registry_config)
-
     def forbidden(*args, **kwargs):
         raise AssertionError("unpickled")
 
@@ -216,13 +224,12 @@ def test_pulling_and_scoring_unpickle_nothing(
             monkeypatch.setattr(owner, name, forbidden)
     monkeypatch.setattr(pickle, "Unpickler", forbidden)
     monkeypatch.setattr(torch, "load", forbidden)
-    Scorer.load(pull(registry_config, tmp_path).folder).check_example()
+    Scorer.load(pull(with_champion, tmp_path).folder).check_example()
     mlflow.pyfunc.load_model("models:/ctr@champion").predict(raw_rows(2).to_pandas())
 
 
-def test_what_is_registered_holds_no_pickle(first, registry_config):
-    publish(first, registry_config)
-    place = connect(registry_config).get_model_version_download_uri("ctr", "1")
+def test_what_is_registered_holds_no_pickle(first, with_champion):
+    place = connect(with_champion).get_model_version_download_uri("ctr", "1")
     suffixes = {path.suffix for path in Path(place).rglob("*.*")}
     assert suffixes <= {".json", ".yaml", ".txt", ".py", ".safetensors", ".onnx", ".arrow"}
 
