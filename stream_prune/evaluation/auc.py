@@ -62,7 +62,14 @@ class StreamAuc:
         place = (np.log(p / (1 - p)) / self.LIMIT + 1) * (bins / 2)
         index = np.clip(place, 0, bins - 1).astype(np.int64)
         for label in (0, 1):
-            np.add.at(self._counts[label], index[(labels > 0.5) == bool(label)], 1)
+            places, rows = np.unique(index[(labels > 0.5) == bool(label)], return_counts=True)
+            self._counts[label, places] += rows
+
+    def __add__(self, other: StreamAuc) -> StreamAuc:
+        """The rows of both, which must have equal bins."""
+        both = StreamAuc(self._counts.shape[1])
+        both._counts = self._counts + other._counts
+        return both
 
     @property
     def value(self) -> float | None:

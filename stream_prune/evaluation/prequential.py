@@ -85,7 +85,7 @@ class Prequential:
         self._rows = 0
         self._all = Sums()
         self._late = Sums()
-        self._auc = StreamAuc()
+        self._early_auc = StreamAuc()
         self._late_auc = StreamAuc()
         self._ring_labels = np.zeros(sliding_rows, np.float32)
         self._ring_scores = np.zeros(sliding_rows, np.float32)
@@ -118,8 +118,8 @@ class Prequential:
         window = Sums.of(y, p)
         warmup = max(0, self.from_rows - self._all.rows)
         self._all.add(window)
-        self._auc.add(y, p)
         self._late.add(Sums.of(y[warmup:], p[warmup:]) if warmup else window)
+        self._early_auc.add(y[:warmup], p[:warmup])
         self._late_auc.add(y[warmup:], p[warmup:])
         self._slide(y, p)
         due = window.rows > 0 and self._windows % self._every == 0
@@ -149,14 +149,15 @@ class Prequential:
         ``auc`` and ``auc_after_warmup`` come from :class:`StreamAuc`: the exact values are within
         ``auc_error`` and ``auc_after_warmup_error`` of them.
         """
+        whole = self._early_auc + self._late_auc
         return {
             "rows": self._rows,
             "labelled": self._all.rows,
             "positives": self._all.positives,
             "logloss": self._all.logloss,
             "ne": self._all.ne,
-            "auc": self._auc.value,
-            "auc_error": self._auc.error,
+            "auc": whole.value,
+            "auc_error": whole.error,
             "calibration": self._all.calibration,
             "sliding_auc": self.sliding_auc(),
             "warmup_rows": self.from_rows,
@@ -185,7 +186,7 @@ class Prequential:
         }
         for name, sums in (("all", self._all), ("late", self._late)):
             state |= {f"{name}.{field}": value for field, value in vars(sums).items()}
-        for name, stream_auc in (("auc", self._auc), ("late_auc", self._late_auc)):
+        for name, stream_auc in (("early_auc", self._early_auc), ("late_auc", self._late_auc)):
             state |= {f"{name}.{key}": value for key, value in stream_auc.state_dict().items()}
         return state
 
@@ -197,7 +198,7 @@ class Prequential:
         for name, sums in (("all", self._all), ("late", self._late)):
             for field in vars(sums):
                 setattr(sums, field, state[f"{name}.{field}"])
-        for name, stream_auc in (("auc", self._auc), ("late_auc", self._late_auc)):
+        for name, stream_auc in (("early_auc", self._early_auc), ("late_auc", self._late_auc)):
             stream_auc.load_state_dict({"counts": state[f"{name}.counts"]})
 
 

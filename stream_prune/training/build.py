@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     device = resolve_device(config.device)
     head = _head(config, spec).to(device)
     tables = _tables(config, spec, device)
-    optimizer = _optimizer(config.optimizer, head)
+    optimizer = _optimizer(config.optimizer, head, device)
     example = _example(config, spec, device)
     cost = _dense_cost(head, example)
     controller = _controller(config, head, optimizer, tables, example)
@@ -111,11 +112,15 @@ def _tables(config: TrainingConfig, spec: FeatureSpec, device: torch.device) -> 
     )
 
 
-def _optimizer(config: OptimizerConfig, head: nn.Module) -> Optimizer:
+def _optimizer(config: OptimizerConfig, head: nn.Module, device: torch.device) -> Optimizer:
     kind: type[Adam] | type[Adagrad] = Adam if config.name == "adam" else Adagrad
-    if config.eps is None:
-        return kind(head.parameters(), lr=config.lr)
-    return kind(head.parameters(), lr=config.lr, eps=config.eps)
+    # One kernel for the whole update, which costs a small model as much as the forward otherwise;
+    # Adagrad has one on the CPU only.
+    fused = config.name == "adam" or device.type == "cpu"
+    settings: dict[str, Any] = {"lr": config.lr, "fused": fused}
+    if config.eps is not None:
+        settings["eps"] = config.eps
+    return kind(head.parameters(), **settings)
 
 
 def _example(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -36,26 +38,29 @@ class OptimizerState:
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
 
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self._optimizer.param_groups for p in group["params"]]
+    def _parameters(self) -> list[tuple[dict[str, Any], Tensor]]:
+        """Every parameter with its group."""
+        groups = self._optimizer.param_groups
+        return [(group, parameter) for group in groups for parameter in group["params"]]
 
     def state_dict(self) -> State:
         return {
             f"{number}/{name}": value
-            for number, parameter in enumerate(self._parameters())
+            for number, (_, parameter) in enumerate(self._parameters())
             for name, value in self._optimizer.state.get(parameter, {}).items()
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Put every value in place; step counters (0-dim) stay on the CPU, as torch keeps them."""
+        """Put every value in place, on the device where torch keeps it."""
         parameters = self._parameters()
         self._optimizer.state.clear()
         for key, value in state.items():
             number, name = key.split("/", 1)
-            parameter = parameters[int(number)]
+            group, parameter = parameters[int(number)]
             if isinstance(value, Tensor):
-                device = parameter.device if value.dim() else torch.device("cpu")
-                value = value.clone().to(device)
+                # Step counters stay on the CPU unless a kernel on the device reads them.
+                on_device = value.dim() or group.get("fused") or group.get("capturable")
+                value = value.clone().to(parameter.device if on_device else "cpu")
             self._optimizer.state[parameter][name] = value
 
 

@@ -10,7 +10,9 @@ from stream_prune.training.torch_state import ModuleState, OptimizerState, Rando
 
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, lr=0.05),
+    "fused adam": lambda p: torch.optim.Adam(p, lr=0.05, fused=True),
     "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.05),
+    "fused adagrad": lambda p: torch.optim.Adagrad(p, lr=0.05, fused=True),
 }
 
 
