@@ -69,12 +69,19 @@ def serve(
 
 def _curl(url: str, scorer: Scorer) -> str:
     """A command that scores the first row of the model's example."""
-    row = scorer.example()[0].slice(0, 1).to_pylist()[0]
-    kinds: dict[type, str] = {str: "BYTES", int: "INT64", bool: "BOOL", float: "FP64"}
+    rows = scorer.example()[0].slice(0, 1)
     inputs = [
-        {"name": name, "shape": [1], "datatype": kinds.get(type(value), "BYTES"), "data": [value]}
-        for name, value in row.items()
-        if not isinstance(value, list)
+        {"name": name, "shape": [1], "datatype": kind, "data": rows.column(name).to_pylist()}
+        for name in rows.column_names
+        if (kind := _datatype(str(rows.schema.field(name).type))) is not None
     ]
     body = shlex.quote(json.dumps({"inputs": inputs}))
     return f"curl -s {url} -H 'content-type: application/json' -d {body}"
+
+
+def _datatype(arrow: str) -> str | None:
+    """The protocol's name of an Arrow type; None for lists, which an example can do without."""
+    for start, name in (("int", "INT64"), ("uint", "UINT64"), ("bool", "BOOL"), ("list", None)):
+        if arrow.startswith(start):
+            return name
+    return "FP64" if arrow in ("float", "double", "halffloat") else "BYTES"

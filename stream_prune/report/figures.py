@@ -45,8 +45,10 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
             "NE since the start",
             lambda run: run.column("ne_cumulative"),
             "Prequential normalized entropy over all evaluated events so far; lower is better, "
-            "1 is what the running base rate gives.",
+            "1 is what the running base rate gives. The first tenth is out of range until a double "
+            "click.",
             marks=True,
+            settled=True,
         ),
         _over_time(
             runs,
@@ -125,6 +127,7 @@ def _over_time(
     marks: bool = False,
     step: bool = False,
     sparse: bool = False,
+    settled: bool = False,
     axis: dict[str, Any] | None = None,
 ) -> Figure:
     traces: list[Trace] = []
@@ -150,7 +153,17 @@ def _over_time(
         if marks:
             traces += _marks(run, y, colour)
     layout = {"yaxis": {"title": {"text": label}, **(axis or {})}}
+    if settled and columns:
+        layout["yaxis"]["range"] = _settled_range([y for _, _, y in columns])
     return Figure(id_, title, summary, traces, layout, _table("window end (UTC)", columns))
+
+
+def _settled_range(series: Sequence[np.ndarray]) -> list[float]:
+    """What the lines span after their first tenth, in which a mean over few rows jumps about."""
+    late = np.concatenate([y[len(y) // 10 :] for y in series])
+    low, high = np.nanmin(late), np.nanmax(late)
+    margin = max(0.05 * (high - low), 1e-6)
+    return [float(low - margin), float(high + margin)]
 
 
 def _marks(run: Run, y: np.ndarray, colour: str) -> list[Trace]:
