@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stream_prune.errors import RunError
 from stream_prune.evaluation.prequential import Prequential
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.minibatch.folder_log import FolderLog
@@ -97,7 +98,13 @@ class Trainer:
         for batch in batches:
             with self._clock.phase("score"):
                 scores.append(self.learner.score(batch))
-        self._cursors.scored(step, np.concatenate(scores))
+        window = np.concatenate(scores)
+        if not np.isfinite(window).all():
+            raise RunError(
+                f"window {step.window.end}: scores are not finite, the model has diverged: lower "
+                "optimizer.lr or optimizer.rows_lr and train into a new run folder"
+            )
+        self._cursors.scored(step, window)
         self._progress.rows_scored += step.window.rows
 
     def _learn(self, step: Learn, batches: Iterator[MiniBatch]) -> None:

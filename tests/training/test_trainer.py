@@ -313,6 +313,13 @@ def test_a_damaged_batch_stops_the_run_with_its_name(tmp_path: Path):
     assert not [t for t in threading.enumerate() if t.name == "prefetch"]
 
 
+def test_a_model_that_diverges_stops_the_run(tmp_path: Path):
+    write_log(tmp_path / "log", a_spec(), drifting_rows(1000))
+    config = a_config(tmp_path, optimizer={"lr": 1e25, "rows_lr": 1e25})
+    with pytest.raises(RunError, match=r"window \d+: scores are not finite.*lower optimizer\.lr"):
+        Trainer(config).run()
+
+
 def test_a_capacity_for_an_unknown_column_is_refused(tmp_path: Path):
     write_log(tmp_path / "log", a_spec(), drifting_rows(100))
     config = a_config(tmp_path, tables={"capacity": {"usr": 5}})
