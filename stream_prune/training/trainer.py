@@ -41,7 +41,6 @@ from stream_prune.training.torch_state import ModuleState, OptimizerState, Rando
 
 log = logging.getLogger(__name__)
 
-
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -72,7 +71,6 @@ class Trainer:
         )
         if config.sparsity is not None:
             self._progress.whole_below = config.sparsity.budget.whole_tables_below
-        self._clock = Clock()
         self._cost = self.learner.cost
 
     def run(self) -> Figures:
@@ -83,6 +81,7 @@ class Trainer:
             RunError: another trainer runs there; the log, the disk or the numbers failed.
         """
         with locked(self.config.run):
+            self._clock = Clock()
             self._open()
             with self._feed() as steps:
                 for step, batches in steps:
