@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream_prune.embedding.tables import RowTable
+from stream_prune.embedding.row_table import RowTable
 from stream_prune.sparsity.cost import Cost
 from stream_prune.stateful import State
 
