@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stream_prune.embedding.config import TableConfig
-    from stream_prune.embedding.tables import EmbeddingTables, RowTable
+    from stream_prune.embedding.row_table import RowTable
+    from stream_prune.embedding.tables import EmbeddingTables
 
 __all__ = ["EmbeddingTables", "RowTable", "TableConfig"]
 
@@ -14,8 +15,12 @@ def __getattr__(name: str) -> object:
         from stream_prune.embedding.config import TableConfig
 
         return TableConfig
-    if name in __all__:
-        from stream_prune.embedding import tables
+    if name == "RowTable":
+        from stream_prune.embedding.row_table import RowTable
 
-        return getattr(tables, name)
+        return RowTable
+    if name == "EmbeddingTables":
+        from stream_prune.embedding.tables import EmbeddingTables
+
+        return EmbeddingTables
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -88,22 +88,16 @@ def remove(ids: IdMap, table: int, key: int) -> None:
 
 
 @compiled
-def lookup(ids: IdMap, keys: I64, spans: I64, cold: I64, rows: I64) -> int:
-    """Rows of all keys, those of table f at ``spans[f] : spans[f + 1]``; strangers get ``cold[f]``.
-
-    Returns the position of the first negative key, or -1.
-    """
+def lookup(ids: IdMap, keys: I64, spans: I64, cold: I64, rows: I64) -> None:
+    """Rows of all keys, of table f at ``spans[f] : spans[f + 1]``; strangers get ``cold[f]``."""
     for table in range(cold.size):
         base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
         shift = ids.shift[table]
         for i in range(spans[table], spans[table + 1]):
             key = keys[i]
-            if key < 0:
-                return i
             slot = home(key, shift)
             found = ids.slots[base + slot, 0]
             while found != key and found != EMPTY:
                 slot = (slot + 1) & mask
                 found = ids.slots[base + slot, 0]
             rows[i] = ids.slots[base + slot, 1] if found == key else cold[table]
-    return -1

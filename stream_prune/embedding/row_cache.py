@@ -99,14 +99,15 @@ class RowCache:
             ValueError: a negative id, with its table.
         """
         rows = np.empty(ids.size, np.int64)
-        bad = lookup(self.rows.ids, ids, spans, self.rows.first, rows)
-        if bad >= 0:
-            table = self.configs[int(np.searchsorted(spans, bad, side="right")) - 1].name
-            raise ValueError(f"table {table!r}: id {ids[bad]}: ids must be in [0, 2^63 - 1]")
+        lookup(self.rows.ids, self._checked(ids, spans), spans, self.rows.first, rows)
         return rows
 
     def admit(self, ids: I64, spans: I64, events: int) -> I64:
-        """Count a batch of ``events`` stream rows; returns the flat rows that have a new owner."""
+        """Count a batch of ``events`` stream rows; returns the flat rows that have a new owner.
+
+        Arguments and errors as for :meth:`lookup`.
+        """
+        ids = self._checked(ids, spans)
         exponent = (self.events - self._origin) / self.half_life
         if exponent.max(initial=0.0) > _MAX_EXPONENT:
             self._rescale(np.where(exponent > _MAX_EXPONENT, np.floor(exponent), 0.0))
@@ -121,6 +122,14 @@ class RowCache:
         """Candidates against the weakest rows; returns the flat rows that have a new owner."""
         fresh = np.empty(np.minimum(self.rows.used, self.rows.waiting).sum(), np.int64)
         return fresh[: row_set.contest(self.rows, fresh)]
+
+    def _checked(self, ids: I64, spans: I64) -> I64:
+        if ids.size and ids.min() < 0:
+            bad = int(np.argmax(ids < 0))
+            table = self.configs[int(np.searchsorted(spans, bad, side="right")) - 1].name
+            raise ValueError(f"table {table!r}: id {ids[bad]}: ids must be in [0, 2^63 - 1]")
+        # The loops are compiled for one kind of array; others (read-only, strided) are copied.
+        return np.require(ids, requirements=("C", "W"))
 
     def _rescale(self, exponent: npt.NDArray[np.float64]) -> None:
         """Divide a table's counts by 2^exponent; exact, so no comparison changes."""

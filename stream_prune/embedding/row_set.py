@@ -68,20 +68,21 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> in
     now. Returns how many rows were handed out and writes which into ``fresh``.
     """
     handed_out = 0
+    ids, cells, counts = rows.ids, rows.sketch, rows.counts
     for table in range(rows.first.size):
         amount = increment[table]
         # Half a sighting below: between two sightings the first one has decayed a little.
         enough = (rows.admission[table] - 0.5) * amount
         for i in range(spans[table], spans[table + 1]):
             key = keys[i]
-            slot = id_map.find(rows.ids, table, key)
+            slot = id_map.find(ids, table, key)
             if slot >= 0:
-                rows.counts[rows.ids.slots[slot, 1]] += amount
+                counts[ids.slots[slot, 1]] += amount
                 continue
             room = rows.used[table] < rows.capacity[table]
             if not (room or rows.follow[table]) or not rows.open[table]:
                 continue
-            count = sketch.add(rows.sketch, table, key, amount)
+            count = sketch.add(cells, table, key, amount)
             if count < enough:
                 continue
             if room:
@@ -145,8 +146,9 @@ def weakest(counts: F64, start: int, stop: int, size: int) -> I64:
 def contest(rows: RowSet, fresh: I64) -> int:
     """Strongest candidate against weakest row, and so on, until a candidate doesn't win.
 
-    A candidate wins when its count exceeds the row's times the hysteresis. The boards are empty
-    afterwards. Returns how many rows changed hands and writes which into ``fresh``.
+    A candidate wins when its count exceeds the row's times the hysteresis. Of equal candidates the
+    one of the lower cell comes first, of equal rows the lower one. The boards are empty afterwards.
+    Returns how many rows changed hands and writes which into ``fresh``.
     """
     changed = 0
     for table in range(rows.first.size):
@@ -154,12 +156,14 @@ def contest(rows: RowSet, fresh: I64) -> int:
             continue
         board = rows.board_base[table]
         cells = rows.queue[board : board + rows.waiting[table]]
+        cells = cells[weakest(cells.astype(np.float64), 0, cells.size, cells.size)]
         cells = cells[weakest(-rows.strength[cells], 0, cells.size, cells.size)]
         first, used = rows.first[table] + 1, rows.used[table]
         victims = weakest(rows.counts, first, first + used, min(cells.size, used))
         for i in range(victims.size):
             row, strength = victims[i], rows.strength[cells[i]]
-            rows.floor[table] = rows.counts[row]
+            # Below this row are only those that changed hands, the last of them the weakest.
+            rows.floor[table] = min(rows.counts[row], rows.strength[cells[max(i - 1, 0)]])
             if not strength > rows.hysteresis[table] * rows.counts[row]:
                 break
             id_map.remove(rows.ids, table, rows.owner[row])

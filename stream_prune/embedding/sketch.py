@@ -19,7 +19,7 @@ _HALF, _ODD = np.uint64(32), np.uint64(1)
 
 
 class Sketch(NamedTuple):
-    """Cells [., 4] of all tables; table f owns 2^(64 - shift[f]) of each column from ``base[f]``."""
+    """Cells [., 4] of all tables; from ``base[f]`` table f owns 2^(64 - shift[f]) a column."""
 
     cells: npt.NDArray[np.float32]
     base: I64

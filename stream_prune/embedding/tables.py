@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,54 +11,10 @@ from torch import Tensor, nn
 from stream_prune.embedding.adagrad import RowwiseAdagrad
 from stream_prune.embedding.bags import batch_major, check
 from stream_prune.embedding.config import TableConfig
+from stream_prune.embedding.gradients import Gradients
 from stream_prune.embedding.id_map import I64
 from stream_prune.embedding.row_cache import RowCache
-
-
-class _Gradient(NamedTuple):
-    """The gradient [B * F, D] of one forward pass, and what it was read from."""
-
-    layout: int
-    rows: Tensor
-    ends: Tensor | None
-    values: Tensor
-
-
-class RowTable:
-    """One table as its owner sees it: a capacity, and the rows that ids own in it."""
-
-    def __init__(self, owner: "EmbeddingTables", index: int) -> None:
-        self._owner = owner
-        self._index = index
-        self.name = owner.configs[index].name
-
-    @property
-    def capacity(self) -> int:
-        """Rows that ids may own; the cold row is one more."""
-        return int(self._owner.cache.rows.capacity[self._index])
-
-    @property
-    def rows_used(self) -> int:
-        """Rows that ids own now."""
-        return int(self._owner.cache.rows.used[self._index])
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Weight and optimizer state of a row, in bytes."""
-        return 4 * (self._owner.dim + 1)
-
-    def ids(self) -> I64:
-        """The ids that own rows [rows_used], a copy."""
-        return self._owner.cache.rows.owner[self._owner.cache.owned(self._index)].copy()
-
-    def weight(self) -> Tensor:
-        """The cold row, then the rows of :meth:`ids` [rows_used + 1, D], a copy."""
-        owned = self._owner.cache.owned(self._index)
-        return self._owner.weight[owned.start - 1 : owned.stop].clone()
-
-    def resize(self, capacity: int) -> None:
-        """A new capacity; see :meth:`EmbeddingTables.resize`."""
-        self._owner.resize({self.name: capacity})
+from stream_prune.embedding.row_table import RowTable
 
 
 class EmbeddingTables(nn.Module):
@@ -119,7 +75,7 @@ class EmbeddingTables(nn.Module):
         self.register_buffer("accumulator", torch.zeros(self.cache.size, device=device))
         self.tables = {c.name: RowTable(self, i) for i, c in enumerate(configs)}
         self._layout = 0  # rises whenever a row changes its owner or its place
-        self._gradients: list[_Gradient] = []
+        self._gradients = Gradients()
 
     def lookup(self, ids: I64, offsets: I64 | None = None) -> I64:
         """Flat rows of ids, in their order; an id without a row finds its table's cold row.
@@ -153,17 +109,7 @@ class EmbeddingTables(nn.Module):
         values = values.view(-1, tables, self.dim)
         if not torch.is_grad_enabled():
             return values
-        layout = self._layout
-
-        def keep(leaf: Tensor) -> None:
-            if leaf.grad is not None:
-                gradient = leaf.grad.reshape(-1, self.dim)
-                self._gradients.append(_Gradient(layout, rows, ends, gradient))
-                leaf.grad = None
-
-        values.requires_grad_()
-        values.register_post_accumulate_grad_hook(keep)  # type: ignore[no-untyped-call]
-        return values
+        return self._gradients.watch(values, rows, ends, self._layout)
 
     def step(self) -> None:
         """Apply the gradients of every backward pass since the last step, summed, in one update.
@@ -171,21 +117,10 @@ class EmbeddingTables(nn.Module):
         Raises:
             RuntimeError: rows changed hands or places between a forward pass and this step.
         """
-        gradients, self._gradients = self._gradients, []
-        if any(g.layout != self._layout for g in gradients):
-            raise RuntimeError(
-                "rows changed hands between forward and step(): "
-                "call step() before adapt() and resize()"
-            )
-        if gradients:
-            rows, values = zip(*(_by_row(g) for g in gradients), strict=True)
-            self.optimizer.step(
-                self.weight,
-                self.accumulator,
-                rows[0] if len(rows) == 1 else torch.cat(rows),
-                values[0] if len(values) == 1 else torch.cat(values),
-                self.lr * self.rate,
-            )
+        if self._gradients:
+            rows, values = self._gradients.take(self._layout)
+            lr = self.lr * self.rate
+            self.optimizer.step(self.weight, self.accumulator, rows, values, lr)
 
     def admit(self, ids: I64, offsets: I64 | None = None) -> None:
         """Count a batch that is about to be learned; while there is room, admit whom it entitles.
@@ -304,16 +239,7 @@ class EmbeddingTables(nn.Module):
         rows = {k.removeprefix("rows."): v.cpu().numpy() for k, v in mine.items() if "rows." in k}
         self.cache.restore(rows, int(mine["events"]))
         self.rate = float(mine["rate"])
-        self._gradients = []
+        self._gradients = Gradients()
         device = self.weight.device
         weight, accumulator = mine["weight"].to(device), mine["accumulator"].to(device)
         self._place(self.cache.live(), weight, accumulator)
-
-
-def _by_row(gradient: _Gradient) -> tuple[Tensor, Tensor]:
-    """Rows and their gradients; a bag's gradient is shared equally by its members."""
-    if gradient.ends is None:
-        return gradient.rows, gradient.values
-    sizes = gradient.ends.diff()
-    shares = gradient.values / sizes.unsqueeze(1)
-    return gradient.rows, shares.repeat_interleave(sizes, 0)
