@@ -50,9 +50,10 @@ def _update(
             weight[row, d] -= rate * sums[at, d]
 
 
-def _update_torch(
+def update_torch(
     weight: Tensor, accumulator: Tensor, rows: Tensor, gradients: Tensor, lr: float, eps: float
 ) -> None:
+    """The update in torch's own operations, on any device."""
     touched, place = torch.unique(rows, return_inverse=True)
     sums = gradients.new_zeros(touched.numel(), weight.shape[1]).index_add_(0, place, gradients)
     accumulator.index_add_(0, touched, sums.square().mean(1))
@@ -76,7 +77,7 @@ class RowwiseAdagrad:
     ) -> None:
         """Apply gradients [n, D] to flat rows [n]; a row may occur any number of times."""
         if weight.device.type != "cpu":
-            _update_torch(weight, accumulator, rows, gradients, lr, self.eps)
+            update_torch(weight, accumulator, rows, gradients, lr, self.eps)
             return
         if self._place.size != weight.shape[0]:
             self._place = np.full(weight.shape[0], -1, np.int32)

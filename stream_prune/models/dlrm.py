@@ -42,7 +42,7 @@ class DLRMHeadConfig:
             raise ValueError("a head needs dense features or tables")
 
 
-class _PairwiseDots(torch.autograd.Function):
+class PairwiseDots(torch.autograd.Function):
     """Dot products of all pairs [B, P] of vectors [B, n, D], by two gathers.
 
     The backward of indexing is a scatter, three times as slow on CPU as this whole function.
@@ -107,7 +107,7 @@ class DLRMHead(nn.Module):
             vector = self.constant.expand(emb.shape[0], -1)
         vectors = torch.cat([vector.unsqueeze(1), emb], 1)
         if torch.is_grad_enabled():
-            dots: Tensor = _PairwiseDots.apply(  # type: ignore[no-untyped-call]
+            dots: Tensor = PairwiseDots.apply(  # type: ignore[no-untyped-call]
                 vectors, self.triangle, self.mirror
             )
         else:
