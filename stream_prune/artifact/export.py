@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stream_prune.artifact.format import GRAPH, HEAD
+from stream_prune.tensor_files import system_errors
 
 _HOOKS = (
     "_forward_hooks",
@@ -49,7 +50,8 @@ def export_head(head: nn.Module, dense: Tensor, emb: Tensor, folder: Path) -> No
         dense, emb: an example of two rows or more; the batch size is dynamic in the graph.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    save_file(state, folder / HEAD)
+    with system_errors():
+        save_file(state, folder / HEAD)
     batch = torch.export.Dim("batch")
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(

@@ -27,6 +27,7 @@ from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 from stream_prune.sparsity.plan import Plan
+from stream_prune.tensor_files import system_errors
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -132,7 +133,8 @@ def _write_tables(folder: Path, tables: EmbeddingTables) -> tuple[TableCard, ...
         weights[name] = np.concatenate([rows[:1], rows[1:][order]])
         ids.append(known[order])
         cards.append(TableCard(name, table.capacity, len(known)))
-    save_file(weights, folder / TABLES)
+    with system_errors():
+        save_file(weights, folder / TABLES)
     columns = {
         "table": pa.array([card.name for card in cards], pa.string()),
         "ids": pa.array(ids, pa.large_list(pa.int64())),

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from stream_prune.errors import RunError
 from stream_prune.stateful import State, Stateful, StateValue
+from stream_prune.tensor_files import system_errors
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ def write_states(folder: Path, step: int, states: Mapping[str, State]) -> None:
             else:
                 values[part][key] = _tagged(part, key, value)
     content = json.dumps({"format": FORMAT, "step": step, "parts": values}, indent=0)
-    safetensors.torch.save_file(tensors, folder / TENSORS)
+    with system_errors():
+        safetensors.torch.save_file(tensors, folder / TENSORS)
     with (folder / TENSORS).open("rb") as file:
         os.fsync(file.fileno())
     _write(folder / VALUES, content.encode())

@@ -3,6 +3,8 @@ import json
 import logging
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,25 @@ def test_a_full_disk_is_reported_and_leaves_the_earlier_checkpoint(
             checkpoints.save(2, {"part": a_part(2)})
     assert [path.name for path in tmp_path.iterdir()] == ["0000000001"]
     assert checkpoints.load() is not None
+
+
+def test_a_disk_that_fills_up_among_the_tensors_is_reported_too(tmp_path: Path):
+    program = f"""
+import resource, signal, torch
+from pathlib import Path
+from stream_prune.training.checkpoint import Checkpoints
+class Part:
+    def state_dict(self): return {{"x": torch.ones(1000)}}
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+Checkpoints(Path({str(tmp_path)!r})).save(2, {{"part": Part()}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "RunError: " in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(
+        f"{tmp_path}/0000000002: the checkpoint cannot be written: File too large"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path):
