@@ -40,10 +40,8 @@ def curves(run: Path, registry: RegistryConfig | None) -> Iterator[None]:
 
 def main(run: Path, registry: RegistryConfig) -> None:
     """Forward until standard input ends."""
-    from stream_prune.registry.client import prepare
     from stream_prune.registry.mlflow_sink import MlflowSink
 
-    prepare()  # before anything imports MLflow: it keeps its log off the progress display
     sink = MlflowSink(run, registry)
     ended = False
     while not ended:

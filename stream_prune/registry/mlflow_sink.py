@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_prune.errors import RunError
-from stream_prune.registry.client import connect, mlflow_run, step
+from stream_prune.registry.client import connect, mlflow_run, prepare, step
 from stream_prune.registry.config import RegistryConfig
 from stream_prune.registry.journal_cursor import Cursor, NewLine, new_lines
 
@@ -76,6 +76,7 @@ class MlflowSink:
 
     def _send(self, lines: list[NewLine]) -> int:
         """Send lines of one run; returns the number of metrics."""
+        prepare()
         from mlflow.entities import Metric
 
         if self._client is None:

@@ -1,7 +1,9 @@
 """The journal's curves arrive in MLflow once, whatever is killed, cut back or away."""
 
 import json
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from stream_prune.errors import RunError
 from stream_prune.registry import journal_cursor, mlflow_sink
 from stream_prune.registry.client import connect, mlflow_run
+from stream_prune.registry.config import RegistryConfig
 from stream_prune.registry.journal_cursor import Cursor, new_lines
 from stream_prune.registry.mlflow_sink import MlflowSink
 
@@ -203,3 +206,15 @@ def test_any_history_of_kills_and_forwards_sends_every_line_once(tmp_path, data)
     assert sent == list(range(1, max([*sent, 0]) + 1))
     assert max([*sent, 0]) >= len(lines)
     assert journal_cursor.Cursor(**vars(cursor)) == cursor
+
+
+def test_a_process_that_only_forwards_curves_says_nothing_of_mlflows_own(tmp_path):
+    write(tmp_path, [window(1)])
+    config = RegistryConfig(f"sqlite:///{tmp_path}/mlflow.db", model="m")
+    program = f"""
+from stream_prune.registry.config import RegistryConfig
+from stream_prune.registry.mlflow_sink import MlflowSink
+assert MlflowSink({str(tmp_path)!r}, RegistryConfig(**{asdict(config)!r})).forward().lines == 1
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
