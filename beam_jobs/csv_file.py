@@ -11,11 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
+from beam_jobs.columnar_coder import columnar
 from beam_jobs.dead_letters import UNDECODABLE, Letter
 from beam_jobs.options import CsvFormat
 from stream_prune.errors import ConfigError, RunError
 
 
+@columnar
 @dataclass(frozen=True)
 class CsvLines:
     """Undecoded lines, each with its line break, and the header that names their values."""

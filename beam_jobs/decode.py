@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs.columnar_coder import ColumnarCoder
+from beam_jobs.columnar_coder import columnar
 from beam_jobs.csv_file import CsvLines, decode_lines
 from beam_jobs.dead_letters import UNDECODABLE, Letter
 from beam_jobs.log_source import Chunk
 from beam_jobs.options import CsvFormat
 
 
+@columnar
 @dataclass(frozen=True)
 class Decoded:
     """The decodable rows [B] of a chunk and the offset of each; the chunk spans [start, stop)."""
@@ -38,9 +39,6 @@ class Decoded:
         """The row at an offset, as plain values."""
         at = int(np.searchsorted(self.offsets, offset))
         return dict(self.rows.slice(at, 1).to_pylist()[0])
-
-
-beam.coders.registry.register_coder(Decoded, ColumnarCoder)
 
 
 def decode(chunk: Chunk, csv: CsvFormat) -> tuple[Decoded, list[Letter]]:

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_jobs.columnar_coder import ColumnarCoder
+from beam_jobs.columnar_coder import columnar
 from beam_jobs.csv_file import CsvFile, CsvLines
 from beam_jobs.options import CsvFormat
 from beam_jobs.parquet_file import ParquetFile, forget_row_groups
@@ -30,6 +30,7 @@ class Range:
     rows: int
 
 
+@columnar
 @dataclass(frozen=True)
 class Chunk:
     """Undecoded rows [start, stop) of a partition; ``ends``: it has no more."""
@@ -44,9 +45,6 @@ class Chunk:
     def nbytes(self) -> int:
         """Bytes of the columns."""
         return int(self.data.nbytes)
-
-
-beam.coders.registry.register_coder(Chunk, ColumnarCoder)
 
 
 @dataclass(frozen=True)

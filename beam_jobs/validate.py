@@ -10,7 +10,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.columnar_coder import ColumnarCoder
+from beam_jobs.columnar_coder import columnar
 from beam_jobs.dead_letters import INVALID, Letter
 from beam_jobs.decode import Decoded
 from stream_prune.encoding import encode
@@ -18,6 +18,7 @@ from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.batch import schema
 
 
+@columnar
 @dataclass(frozen=True)
 class Validated:
     """The good rows of a chunk [B], encoded, in the columns of the mini-batch log."""
@@ -29,9 +30,6 @@ class Validated:
     def nbytes(self) -> int:
         """Bytes of the columns."""
         return int(self.rows.nbytes)
-
-
-beam.coders.registry.register_coder(Validated, ColumnarCoder)
 
 
 def validate(spec: FeatureSpec, decoded: Decoded) -> tuple[Validated, list[Letter]]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs.columnar_coder import ColumnarCoder
+from beam_jobs.columnar_coder import columnar
 from beam_jobs.decode import Decoded
 from beam_jobs.validate import Validated
 from stream_prune.features import EVENT_TIME, OFFSET, PARTITION
@@ -44,6 +44,7 @@ def greatest_before(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return before
 
 
+@columnar
 @dataclass(frozen=True)
 class Piece:
     """The rows [B] of a chunk that lie in one window, in the order of their offsets.
@@ -61,6 +62,7 @@ class Piece:
         return np.asarray(self.rows.column(OFFSET).to_numpy())
 
 
+@columnar
 @dataclass(frozen=True)
 class Windowed:
     """A chunk's good rows by window; ``greatest``: their greatest event time, or NEVER."""
@@ -73,9 +75,6 @@ class Windowed:
     def nbytes(self) -> int:
         """Bytes of the columns, raw and encoded."""
         return self.decoded.nbytes + sum(int(piece.rows.nbytes) for piece in self.pieces)
-
-
-beam.coders.registry.register_coder(Windowed, ColumnarCoder)
 
 
 def assign(validated: Validated, length_ms: int) -> Windowed:

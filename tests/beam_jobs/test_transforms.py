@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,23 @@ def test_a_chunk_is_split_by_window_and_knows_what_was_ahead_of_each_row(pipelin
     )
 
 
-def test_chunks_survive_the_coder_that_a_distributed_runner_would_use() -> None:
-    chunk = assign(validate(SPEC, decoded(clicks([150, 20])))[0], LENGTH)
+def test_chunks_survive_the_coder_that_a_distributed_runner_would_use(monkeypatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("pickle was used")
+
+    for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, forbidden)
     coder = ColumnarCoder()
+    chunk = assign(validate(SPEC, decoded(clicks([150, 20])))[0], LENGTH)
     copy = coder.decode(coder.encode(chunk))
     assert [p.rows for p in copy.pieces] == [p.rows for p in chunk.pieces]
+    assert [p.ahead.tolist() for p in copy.pieces] == [p.ahead.tolist() for p in chunk.pieces]
+    assert copy.decoded.rows == chunk.decoded.rows
+    assert (copy.greatest, copy.decoded.ends) == (150, False)
     assert coder.estimate_size(chunk) > 0
+    for lines in ((), (b"1,\xff\n", b"2\n")):
+        text = Chunk(3, 10, 13, True, CsvLines(("a", "b"), lines))
+        assert coder.decode(coder.encode(text)) == text
 
 
 class Twice(beam.PTransform):
