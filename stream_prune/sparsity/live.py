@@ -16,6 +16,7 @@ from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
+from stream_prune.sparsity.rescale import rescale
 from stream_prune.sparsity.rows import RowTable
 from stream_prune.sparsity.surgery import resize
 from stream_prune.stateful import State
@@ -53,7 +54,10 @@ class LiveModel:
         plan = Plan(units, self.plan.rows)
         if plan == self.plan:
             return False
-        resize(self._model, self._optimizer, self.proven.layout, self._mirror, self.plan, plan)
+        layout = self.proven.layout
+        rescale(self._model, layout, self.plan, undo=True)
+        resize(self._model, self._optimizer, layout, self._mirror, self.plan, plan)
+        rescale(self._model, layout, plan)
         self.plan = plan
         return True
 
