@@ -32,6 +32,7 @@ def test_undoing_a_rescale_restores_every_weight_to_rounding(
         torch.testing.assert_close(value, before[key], rtol=1e-14, atol=0.0)
 
 
+@torch.no_grad()
 def test_a_narrowed_layer_keeps_the_spread_of_its_input_to_the_next() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 512, bias=False), nn.Tanh(), nn.Linear(512, 64, bias=False))
