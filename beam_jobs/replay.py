@@ -107,8 +107,8 @@ def replay(
             except RunError:
                 sink.leave_letters()
                 raise
-            for window in buffer.close():
-                done = done.plus(sink.commit(window))
+            for commit in sink.commit(buffer.close()):
+                done = done.plus(commit)
             clock = None if buffer.watermark == NEVER else buffer.watermark
             seconds = time.monotonic() - started
             progress(Progress(buffer.rows_read, total, done.windows, clock, seconds))

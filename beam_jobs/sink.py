@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from stream_prune.minibatch.header import LogHeader
 
 if TYPE_CHECKING:
     from stream_prune.minibatch.log import LogWriter
+
+GROUP = 1000
+"""Windows that are made durable together: a micro-epoch's, unless they are very short."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,19 @@ class LogSink:
         """Keep letters for the next commit."""
         self._letters += letters
 
-    def commit(self, window: ClosedWindow) -> Commit:
-        """Write a window and commit it.
+    def commit(self, windows: Iterable[ClosedWindow]) -> Iterator[Commit]:
+        """Write windows and commit them, GROUP at a time: a disk is waited for once a group.
 
         Raises:
-            RunError: it can't be written, or a newer writer is at work.
+            RunError: they can't be written, or a newer writer is at work.
         """
+        waiting = iter(windows)
+        while commits := [self._write(window) for window in islice(waiting, GROUP)]:
+            self._writer.commit(commits)
+            yield from commits
+
+    def _write(self, window: ClosedWindow) -> Commit:
+        """Write what a window holds; the first of an epoch takes the letters along."""
         end = window.window_end
         batches = [] if window.rows is None else cut(window.rows, self._header.batch_rows)
         refs = tuple(self._writer.write_batch(end, i, batch) for i, batch in enumerate(batches))
@@ -83,9 +94,10 @@ class LogSink:
         counts = dict.fromkeys(("late", "duplicates", "invalid", "undecodable"), 0)
         for letter in self._letters:
             counts[letter.kind] += 1
+        self._letters = []
         counts["good"] = 0 if window.rows is None else window.rows.num_rows
         counts["unlabelled"] = 0 if window.rows is None else window.rows.column(LABEL).null_count
-        commit = Commit(
+        return Commit(
             window_end=end,
             shard=self._shard,
             writer_epoch=self._writer.epoch,
@@ -97,9 +109,6 @@ class LogSink:
             counts=counts,
             end=window.end,
         )
-        self._writer.commit(commit)
-        self._letters = []
-        return commit
 
     def leave_letters(self) -> None:
         """Write the waiting letters for people to read; the next run removes and rewrites them.

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import numpy as np
-import pyarrow as pa
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from stream_prune.errors import RunError
-from stream_prune.features import EVENT_TIME, LABEL
+from stream_prune.minibatch.arrow_file import arrow_file
 from stream_prune.minibatch.batch import BatchName
 from stream_prune.minibatch.commit import BatchRef, Claim, Commit
 from stream_prune.minibatch.log import StaleWriter
-from stream_prune.minibatch.publish import publish, sync_folder, told
+from stream_prune.minibatch.publish import Draft, draft, sync_files, sync_folder, told
+from stream_prune.minibatch.writer_checks import check_batch, check_commit, check_window
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
     from stream_prune.minibatch.folder_log import FolderLog
 
@@ -39,11 +39,13 @@ class FolderLogWriter:
         self._log = log
         self._temporary = log.path / "temporary"
         self._written: dict[BatchName, BatchRef] = {}
+        self._drafts: dict[BatchName, Draft] = {}  # of those that have no name yet
+        self._letters: list[Draft] = []  # have their names, are not yet durable
         self._claim()
         self._clean_up()
 
     def write_batch(self, window_end: int, index: int, batch: pa.RecordBatch) -> BatchRef:
-        """Write batch ``index`` of a window; visible to readers once committed.
+        """Write batch ``index`` of a window; it gets its name with the commit that names it.
 
         Args:
             window_end: ms since 1970 (UTC), after every committed window of the shard.
@@ -57,19 +59,27 @@ class FolderLogWriter:
             ValueError: the batch is none of this window's.
         """
         name = BatchName(window_end, self.shard, index)
-        self._check_window(window_end)
-        self._check_batch(name, batch)
-        data = _arrow_file(batch, self._log.schema)
+        check_window(window_end, self.last, self._log.header)
+        check_batch(name, batch, self._log.schema, self._log.header)
+        self._check_claim()
+        data = arrow_file(batch, self._log.schema)
         ref = BatchRef(index, batch.num_rows, hashlib.sha256(data).hexdigest())
-        self._publish(self._log.batch_path(name), data)
+        path = self._log.batch_path(name)
+        if name in self._written:
+            _require_equal(path, self._written[name] == ref)
+        elif path.exists():
+            self._require_content(path, data)
+        else:
+            self._drafts[name] = self._draft(path, data)
         self._written[name] = ref
         return ref
 
     def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
         """Keep what can't be learned from: one JSON line a letter, sorted by its position.
 
-        Called at most once for a window, before its commit. Letters of a window that was never
-        committed are removed by the next writer, so none is kept twice.
+        Called at most once for a window, before its commit. People can read them from now on; they
+        are durable with the commit. Letters of a window that was never committed are removed by
+        the next writer, so none is kept twice.
 
         Args:
             window_end: of the commit that goes with the letters.
@@ -79,40 +89,79 @@ class FolderLogWriter:
             StaleWriter: a newer writer has claimed the shard.
             RunError: the file can't be written.
         """
-        self._check_window(window_end)
+        check_window(window_end, self.last, self._log.header)
         key = ("source", "partition", "offset")
         ordered = sorted(letters, key=lambda letter: tuple(letter[part] for part in key))
-        if ordered:
-            text = "".join(json.dumps({**letter}) + "\n" for letter in ordered)
-            name = f"{window_end}-{self.shard}-{self.epoch}.jsonl"
-            path = self._log.path / "dead_letters" / name
-            try:
-                self._publish(path, text.encode())
-            except StaleWriter:  # the newer writer's clean-up may have come before this file
-                path.unlink(missing_ok=True)
-                raise
+        if not ordered:
+            return
+        self._check_claim()
+        name = f"{window_end}-{self.shard}-{self.epoch}.jsonl"
+        text = "".join(json.dumps({**letter}) + "\n" for letter in ordered)
+        made = self._draft(self._log.path / "dead_letters" / name, text.encode())
+        try:
+            if not made.link():
+                self._check_claim()
+                raise ValueError(f"{made.path}: the letters of this window were written before")
+        finally:
+            made.discard()
+        try:
+            self._check_claim()
+        except StaleWriter:  # the newer writer's clean-up may have come before this file
+            made.path.unlink(missing_ok=True)
+            raise
+        self._letters.append(Draft(made.path, made.path))
 
-    def commit(self, commit: Commit) -> None:
-        """Close a window for good: readers see it from now on, whole.
+    def commit(self, commits: Sequence[Commit]) -> None:
+        """Close windows for good, in order: readers see each, whole, from its turn on.
+
+        Everything that the commits name is made durable first, all of it together, then the commit
+        records likewise, then each record gets its number. What was written since the call before
+        and is named by none of the commits is dropped.
 
         Raises:
-            StaleWriter: a newer writer has claimed the shard.
-            RunError: the record can't be written.
-            ValueError: the commit does not continue this shard's sequence.
+            StaleWriter: a newer writer has claimed the shard; commits may have come before it.
+            RunError: something can't be written.
+            ValueError: the commits do not continue this shard's sequence.
         """
-        self._check_commit(commit)
-        for folder in ("batches", "dead_letters"):
-            sync_folder(self._log.path / folder)
-        if not self._append(commit.to_json()):
-            self._refuse()
-        self.last = commit
-        self._written.clear()
+        self._check_claim()
+        self._check_commits(commits)
+        try:
+            self._publish_batches([_name(c, ref) for c in commits for ref in c.batches])
+            if self._letters:
+                self._require_claim(sync_files(self._letters))
+                sync_folder(self._log.path / "dead_letters")
+            self._require_claim(self._append(commits))
+        finally:
+            for pending in self._drafts.values():
+                pending.discard()
+            self._drafts.clear()
+            self._written.clear()
+            self._letters.clear()
+
+    def _check_commits(self, commits: Sequence[Commit]) -> None:
+        claim, header = Claim(self.epoch), self._log.header
+        for last, commit in zip([self.last, *commits], commits, strict=False):
+            check_commit(commit, last, shard=self.shard, claim=claim, header=header)
+            for index, ref in enumerate(commit.batches):
+                if ref.index != index or self._written.get(_name(commit, ref)) != ref:
+                    raise ValueError(f"batch {_name(commit, ref)} was not written as {ref}")
+
+    def _publish_batches(self, names: Sequence[BatchName]) -> None:
+        drafts = [self._drafts[name] for name in names if name in self._drafts]
+        self._require_claim(sync_files(drafts))
+        self._check_claim()
+        for made in drafts:
+            if not made.link():
+                self._check_claim()
+                self._require_content(made.path, made.file.read_bytes())
+        if names:
+            sync_folder(self._log.path / "batches")
 
     def _claim(self) -> None:
         while True:
             self._read_sequence()
             self.epoch += 1
-            if self._append(Claim(self.epoch).to_json()):
+            if self._append([Claim(self.epoch)]):
                 return
 
     def _read_sequence(self) -> None:
@@ -134,37 +183,45 @@ class FolderLogWriter:
                 self.last = record
                 return
 
-    def _append(self, text: str) -> bool:
-        path = self._log.record_path(self.shard, self._next)
-        if not publish(path, text.encode(), temporary=self._temporary, owner=self._owner):
-            return False
-        sync_folder(path.parent)
-        self._next += 1
+    def _append(self, records: Sequence[Claim | Commit]) -> bool:
+        """Give records the next numbers, in order; False if one of those was taken."""
+        drafts: list[Draft] = []
+        try:
+            for number, record in enumerate(records, self._next):
+                path = self._log.record_path(self.shard, number)
+                drafts.append(self._draft(path, record.to_json().encode()))
+            if not sync_files(drafts):
+                return False
+            for made, record in zip(drafts, records, strict=True):
+                if not made.link():
+                    return False
+                self._next += 1
+                if isinstance(record, Commit):
+                    self.last = record
+            sync_folder(self._log.record_path(self.shard, 0).parent)
+        finally:
+            for made in drafts:
+                made.discard()
         return True
 
-    @property
-    def _owner(self) -> str:
-        return f"{self.shard}-{self.epoch}"
+    def _draft(self, path: Path, data: bytes) -> Draft:
+        owner = f"{self.shard}-{self.epoch}"
+        return draft(path, data, temporary=self._temporary, owner=owner)
 
-    def _publish(self, path: Path, data: bytes) -> None:
-        created = publish(path, data, temporary=self._temporary, owner=self._owner)
-        if self._log.record_path(self.shard, self._next).exists():
-            self._refuse()
-        if created:
-            return
+    def _require_content(self, path: Path, data: bytes) -> None:
         with told(path):
-            if path.read_bytes() != data:
-                raise RunError(
-                    f"{path}: same name, other content: an earlier run wrote other rows for this "
-                    "window: run with the configuration and the input of that run, or into a new "
-                    "log folder"
-                )
+            _require_equal(path, path.read_bytes() == data)
 
-    def _refuse(self) -> NoReturn:
-        raise StaleWriter(
-            f"{self._log.path}: shard {self.shard}: a newer writer has claimed it since this one "
-            f"(epoch {self.epoch}) started: nothing more is written; let only one job write a shard"
-        )
+    def _check_claim(self) -> None:
+        self._require_claim(not self._log.record_path(self.shard, self._next).exists())
+
+    def _require_claim(self, held: bool) -> None:
+        if not held:
+            raise StaleWriter(
+                f"{self._log.path}: shard {self.shard}: a newer writer has claimed it since this "
+                f"one (epoch {self.epoch}) started: nothing more is written; let only one job "
+                "write a shard"
+            )
 
     def _clean_up(self) -> None:
         """Remove what killed writers of this shard left: drafts, and letters without a commit."""
@@ -181,69 +238,15 @@ class FolderLogWriter:
                 if window_end > after and written_by < self.epoch:
                     letters.unlink(missing_ok=True)
 
-    def _check_window(self, window_end: int) -> None:
-        length = self._log.header.window_ms
-        if window_end % length or window_end <= 0:
-            raise ValueError(f"window_end {window_end} is no positive multiple of {length} ms")
-        if self.last is not None and self.last.end:
-            raise ValueError(f"shard {self.shard} has ended with window {self.last.window_end}")
-        if self.last is not None and window_end != self.last.window_end + length:
-            raise ValueError(
-                f"window_end {window_end} does not follow {self.last.window_end}: every window is "
-                "committed in turn, empty ones too"
-            )
 
-    def _check_batch(self, name: BatchName, batch: pa.RecordBatch) -> None:
-        expected = self._log.schema
-        if not batch.schema.equals(expected):
-            raise ValueError(f"batch {name} has the columns {batch.schema}, not {expected}")
-        if not 0 < batch.num_rows <= self._log.header.batch_rows:
-            raise ValueError(f"batch {name} has {batch.num_rows} rows")
-        nulls = [c for c in expected.names if c != LABEL and _nulls(batch.column(c))]
-        if nulls:
-            raise ValueError(f"batch {name}: nulls in {', '.join(nulls)}")
-        times = batch.column(EVENT_TIME).to_numpy()
-        start = name.window_end - self._log.header.window_ms
-        if times[0] < start or times[-1] >= name.window_end or (np.diff(times) < 0).any():
-            raise ValueError(f"batch {name}: event times out of order or outside the window")
-
-    def _check_commit(self, commit: Commit) -> None:
-        self._check_window(commit.window_end)
-        found = (commit.shard, commit.writer_epoch, commit.fingerprint)
-        if found != (self.shard, self.epoch, self._log.header.fingerprint):
-            raise ValueError(f"the commit is another writer's: {found}")
-        for index, ref in enumerate(commit.batches):
-            name = BatchName(commit.window_end, self.shard, index)
-            if self._written.get(name) != ref:
-                raise ValueError(f"batch {name} was not written as {ref}")
+def _name(commit: Commit, ref: BatchRef) -> BatchName:
+    return BatchName(commit.window_end, commit.shard, ref.index)
 
 
-def _arrow_file(batch: pa.RecordBatch, schema: pa.Schema) -> bytes:
-    """The batch as an Arrow IPC file; equal rows give equal bytes, whatever they were cut from.
-
-    Not compressed: that would save half the bytes and read at less than half the speed.
-    """
-    exact = pa.RecordBatch.from_arrays([_exact(column) for column in batch.columns], schema=schema)
-    stream = pa.BufferOutputStream()
-    with pa.ipc.new_file(stream, schema) as writer:
-        writer.write_batch(exact)
-    data: bytes = stream.getvalue().to_pybytes()
-    return data
-
-
-def _nulls(column: pa.Array) -> int:
-    inner = column.flatten().null_count if pa.types.is_list(column.type) else 0
-    return int(column.null_count + inner)
-
-
-def _exact(column: pa.Array) -> pa.Array:
-    """The column without what slicing and filtering leave: spare bytes, values below nulls."""
-    if pa.types.is_list(column.type):
-        offsets = column.offsets.to_numpy()
-        return pa.ListArray.from_arrays(
-            pa.array(offsets - offsets[0]), pa.array(column.flatten().to_numpy())
+def _require_equal(path: Path, equal: bool) -> None:
+    if not equal:
+        raise RunError(
+            f"{path}: same name, other content: an earlier run wrote other rows for this "
+            "window: run with the configuration and the input of that run, or into a new "
+            "log folder"
         )
-    if not column.null_count:
-        return pa.array(column.to_numpy())
-    absent = column.is_null().to_numpy(zero_copy_only=False)
-    return pa.array(column.fill_null(0).to_numpy(), mask=absent)

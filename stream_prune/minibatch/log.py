@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -31,8 +31,8 @@ class LogWriter(Protocol):
     def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
         """Keep what can't be learned from, with the commit of ``window_end``."""
 
-    def commit(self, commit: Commit) -> None:
-        """Close a window for good."""
+    def commit(self, commits: Sequence[Commit]) -> None:
+        """Close windows for good, in order; all that they name becomes durable together."""
 
 
 class MiniBatchLog(Protocol):

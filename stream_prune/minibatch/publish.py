@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_prune.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+_FLUSHES = 8
 
 
 @contextmanager
@@ -23,40 +27,101 @@ def told(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: {error.strerror or error}") from error
 
 
+@dataclass(frozen=True)
+class Draft:
+    """Bytes that lie in ``file`` until they get their name, ``path``."""
+
+    file: Path
+    path: Path
+
+    def discard(self) -> None:
+        """Remove the draft; what got its name keeps it."""
+        self.file.unlink(missing_ok=True)
+
+    def link(self) -> bool:
+        """Give the bytes their name; False if that is taken or the draft has been removed.
+
+        Nothing is ever overwritten: link(2) fails on an existing name. The entry in the folder is
+        durable only after :func:`sync_folder`.
+
+        Raises:
+            RunError: the operating system can't.
+        """
+        with told(self.path):
+            try:
+                self.path.hardlink_to(self.file)
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                if self.path.parent.exists() and not self.file.exists():
+                    return False
+                raise
+        return True
+
+
+def draft(path: Path, data: bytes, *, temporary: Path, owner: str) -> Draft:
+    """Write ``data`` for ``path``: whole from the first moment that it has that name.
+
+    Args:
+        path: the name it is to get.
+        data: all of it.
+        temporary: a folder of the same file system.
+        owner: what the draft's own name starts with.
+
+    Raises:
+        RunError: it can't be written; nothing is left.
+    """
+    made = Draft(temporary / f"{owner}.{uuid.uuid4().hex}", path)
+    with told(path):
+        try:
+            with made.file.open("xb") as file:
+                file.write(data)
+        except OSError:
+            made.discard()
+            raise
+    return made
+
+
+def sync_files(drafts: Sequence[Draft]) -> bool:
+    """Make the bytes of drafts durable; False if one has been removed, by whoever took over.
+
+    Several at once: a disk takes many flushes together in little more than the time of one.
+
+    Raises:
+        RunError: the operating system can't.
+    """
+    if len(drafts) < 2:
+        return all(map(_sync_file, drafts))
+    with ThreadPoolExecutor(min(_FLUSHES, len(drafts))) as pool:
+        return all(list(pool.map(_sync_file, drafts)))
+
+
+def _sync_file(draft: Draft) -> bool:
+    with told(draft.path):
+        try:
+            handle = os.open(draft.file, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    return True
+
+
 def publish(path: Path, data: bytes, *, temporary: Path, owner: str) -> bool:
     """Create ``path`` with ``data``, whole and durable; False if somebody else was first.
 
     That is: the name is taken, or whoever took over has removed this owner's draft.
 
-    Nothing is ever overwritten: the bytes go to a file in ``temporary`` (same file system, name
-    starts with ``owner``), which is then linked to its name, and link(2) fails on an existing name.
-    The entry in the folder is durable only after :func:`sync_folder`.
-
     Raises:
         RunError: the file can't be written; there is then no file of that name by this call.
     """
-    draft = temporary / f"{owner}.{uuid.uuid4().hex}"
-    with told(path):
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            return _link(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def _link(draft: Path, path: Path) -> bool:
+    made = draft(path, data, temporary=temporary, owner=owner)
     try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        if path.parent.exists() and not draft.exists():
-            return False
-        raise
-    return True
+        return sync_files([made]) and made.link()
+    finally:
+        made.discard()
 
 
 def sync_folder(folder: Path) -> None:

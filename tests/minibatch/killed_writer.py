@@ -1,7 +1,8 @@
 """A writer that kills itself: ``killed_writer.py LOG SHARD WINDOWS OPERATIONS``.
 
 It goes on where the last one stopped, and dies by SIGKILL before the given number of its
-operations on the log's files (0: never). Every window has two batches and one dead letter.
+operations on the log's files (0: never). Every window has two batches and one dead letter; up
+to four windows are committed together.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import signal
 import sys
 
-from log_builder import commit, rows
+from log_builder import record, rows
 
 from stream_prune.minibatch.folder_log import FolderLog
 
@@ -45,12 +46,16 @@ def main(folder, shard, last, operations):
     writer = log.writer(shard)
     tell(f"epoch {writer.epoch}")
     start = 0 if writer.last is None else writer.last.window_end
+    waiting = []
     for end in range(start + 1000, last + 1, 1000):
         refs = [writer.write_batch(end, i, rows(end, 5, shard, i)) for i in range(2)]
         letter = {"source": "s", "partition": 0, "offset": end, "reason": "bad"}
         writer.write_dead_letters(end, [letter])
-        commit(writer, end, refs, end=end == last)
-        tell(f"committed {end}")
+        waiting.append(record(writer, end, refs, end=end == last))
+        if len(waiting) == 1 + end // 1000 % 4 or end == last:
+            writer.commit(waiting)
+            waiting = []
+            tell(f"committed {end}")
 
 
 if __name__ == "__main__":

@@ -39,10 +39,15 @@ def rows(window_end, count=3, shard=0, index=0):
     )
 
 
+def record(writer, window_end, refs=(), **more):
+    return Commit(window_end, writer.shard, writer.epoch, SPEC.fingerprint, tuple(refs), **more)
+
+
 def commit(writer, window_end, refs=(), **more):
-    record = Commit(window_end, writer.shard, writer.epoch, SPEC.fingerprint, tuple(refs), **more)
-    writer.commit(record)
-    return record
+    """Commit one window."""
+    made = record(writer, window_end, refs, **more)
+    writer.commit([made])
+    return made
 
 
 def write(writer, window_end, batches=1, **more):

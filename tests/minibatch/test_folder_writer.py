@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -122,12 +123,99 @@ def test_equal_rows_are_equal_files_whatever_they_were_cut_from(before, after, c
         assert writer.write_batch(2000, 0, dirty) == ref
 
 
+def group(writer, ends, batches=2):
+    """Write windows, each with a dead letter, and the commits that close them."""
+    records = []
+    for end in ends:
+        refs = [writer.write_batch(end, i, rows(end, 5, 0, i)) for i in range(batches)]
+        writer.write_dead_letters(end, [letter(end)])
+        records.append(Commit(end, 0, writer.epoch, SPEC.fingerprint, tuple(refs)))
+    return records
+
+
+def test_windows_committed_together_are_seen_in_turn(log):
+    writer = log.writer(0)
+    records = group(writer, range(2000, 7000, 1000))
+    assert log.commits(0) == []
+    assert names(log.path / "batches") == []
+    writer.commit(records)
+    assert [found for _, found in log.commits(0)] == records
+    assert len(names(log.path / "batches")) == 10
+    assert names(log.path / "temporary") == []
+    writer.commit(group(writer, [7000]))
+    assert log.writer(0).last.window_end == 7000
+
+
+def test_everything_that_a_commit_names_is_durable_before_the_commit_is_seen(log, monkeypatch):
+    writer = log.writer(0)
+    records = group(writer, range(2000, 5000, 1000))
+    durable, synced = set(), []
+    sync, link = os.fsync, os.link
+
+    def fsync(handle):
+        path = str(Path(f"/proc/self/fd/{handle}").readlink())
+        durable.add(os.fstat(handle).st_ino)
+        synced.append(path)
+        sync(handle)
+
+    def seen(source, target, **options):
+        assert Path(source).stat().st_ino in durable
+        if "/commits/" in str(target):
+            named = [*(log.path / "batches").iterdir(), *(log.path / "dead_letters").iterdir()]
+            assert len(named) == 9
+            assert {path.stat().st_ino for path in named} <= durable
+            assert {str(log.path / "batches"), str(log.path / "dead_letters")} <= set(synced)
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", seen)
+    writer.commit(records)
+    assert synced[-1] == str(log.path / "commits" / "0")
+    assert len(synced) == 6 + 3 + 3 + 3  # batches, letters, records and their folders, each once
+
+
+def test_without_letters_and_batches_their_folders_are_not_waited_for(log, monkeypatch):
+    writer, synced = log.writer(0), []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    empty = [Commit(end, 0, writer.epoch, SPEC.fingerprint) for end in (2000, 3000)]
+    writer.commit(empty)
+    assert len(synced) == 3
+
+
+def test_of_commits_made_together_those_before_the_claim_stand(log, monkeypatch):
+    zombie, link = log.writer(0), os.link
+    records, successors = group(zombie, range(2000, 5000, 1000)), []
+
+    def late(source, target, **options):
+        if str(target).endswith("0000000002.json") and not successors:
+            successors.append(None)  # the successor claims this number just before the zombie
+            successors[0] = log.writer(0)
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(StaleWriter):
+        zombie.commit(records)
+    assert [found for _, found in log.commits(0)] == records[:1]
+    assert zombie.last == successors[0].last == records[0]
+    successors[0].commit(group(successors[0], [3000, 4000]))
+    assert [found.window_end for _, found in log.commits(0)] == [2000, 3000, 4000]
+    assert names(log.path / "temporary") == []
+
+
+def test_what_no_commit_names_is_dropped(log):
+    writer = log.writer(0)
+    writer.commit(group(writer, [2000, 3000])[:1])
+    assert names(log.path / "batches") == ["2000-0-0.arrow", "2000-0-1.arrow"]
+    assert names(log.path / "temporary") == []
+
+
 def test_windows_are_committed_in_turn(log):
     writer = log.writer(0)
     write(writer, 2000)
-    for wrong in (1000, 2000, 4000, 2500):
+    for wrong in (1000, 2000, 2500):
         with pytest.raises(ValueError, match=f"window_end {wrong}"):
             writer.write_batch(wrong, 0, rows(wrong))
+    for wrong in (1000, 2000, 4000, 2500):
         with pytest.raises(ValueError, match=f"window_end {wrong}"):
             commit(writer, wrong)
     commit(writer, 3000)
@@ -178,7 +266,7 @@ def test_a_commit_of_what_this_writer_did_not_write_is_refused(log):
         Commit(2000, 0, writer.epoch, "ab"),
     ):
         with pytest.raises(ValueError, match="another writer's"):
-            writer.commit(record)
+            writer.commit([record])
 
 
 def test_a_shard_that_the_log_does_not_have_is_refused(log):
@@ -197,7 +285,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(log, monke
     with monkeypatch.context() as patch:
         patch.setattr("io.open" if call == "open" else f"os.{call}", full)
         with pytest.raises(RunError, match=r"2000-0-0\.arrow: No space left on device"):
-            writer.write_batch(2000, 0, rows(2000))
+            write(writer, 2000)
         with pytest.raises(RunError, match=r"log/.*: No space left on device"):
             commit(writer, 2000)
     assert (names(log.path / "batches"), names(log.path / "commits" / "0")) == before

@@ -81,14 +81,13 @@ def write_log(
             writer.write_batch(end, i, rows.slice(cut, min(batch_rows, high - cut)))
             for i, cut in enumerate(cuts)
         ]
-        writer.commit(
-            Commit(
-                window_end=end,
-                shard=0,
-                writer_epoch=writer.epoch,
-                fingerprint=spec.fingerprint,
-                batches=tuple(refs),
-                end=ended and start == last,
-            )
+        commit = Commit(
+            window_end=end,
+            shard=0,
+            writer_epoch=writer.epoch,
+            fingerprint=spec.fingerprint,
+            batches=tuple(refs),
+            end=ended and start == last,
         )
+        writer.commit([commit])
     return log
