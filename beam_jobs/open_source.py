@@ -68,6 +68,7 @@ def create_log(options: ReplayOptions, source: FileSource) -> FolderLog:
         "format": source.format,
         "csv": {**asdict(source.csv), "null_values": list(source.csv.null_values)},
         "out_of_orderness_ms": options.out_of_orderness_ms,
+        "max_jump_ms": options.max_jump_ms,
     }
     place = log.path / SOURCE
     text = json.dumps(wanted, indent=2) + "\n"

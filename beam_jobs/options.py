@@ -45,6 +45,9 @@ class ReplayOptions:
         window_ms: length of an event-time window (ms).
         out_of_orderness_ms: how far (ms) an event may lie behind the greatest event time read
             before it in its file; a row whose window ended earlier than that is late.
+        max_jump_ms: how far (ms), beyond the out-of-orderness, an event time may lie after the
+            greatest read before it in its file; a row further off is invalid, so that one wrong
+            event time cannot make all rows after it late. Against other files nothing is compared.
         batch_rows: most rows in a mini-batch.
         format: ``parquet``, ``csv``, or ``auto``: by the files' suffixes.
         csv: how CSV files are read.
@@ -58,6 +61,7 @@ class ReplayOptions:
     log: Path
     window_ms: int
     out_of_orderness_ms: int = 0
+    max_jump_ms: int = 30 * 86_400_000
     batch_rows: int = 4096
     format: str = "auto"
     csv: CsvFormat = field(default_factory=CsvFormat)
@@ -75,6 +79,7 @@ class ReplayOptions:
         for name, value, least in (
             ("windows.length", self.window_ms, 1),
             ("windows.out_of_orderness", self.out_of_orderness_ms, 0),
+            ("windows.max_jump", self.max_jump_ms, 1),
         ):
             if value < least:
                 raise ConfigError(f"{name} = {value} ms: must be {least} ms or more")

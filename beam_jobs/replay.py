@@ -92,14 +92,18 @@ def replay(
         if writer.last is not None and writer.last.end:
             return done
         buffer = WindowBuffer(
-            options.window_ms, options.out_of_orderness_ms, len(source.files), writer.last
+            options.window_ms,
+            options.out_of_orderness_ms,
+            len(source.files),
+            options.max_jump_ms,
+            writer.last,
         )
         sink = LogSink(writer, log.header, source.files)
         bad = BadShare(options.max_bad_share, source.files, log.path / "dead_letters", done)
         epochs = MicroEpochs(ToWindows(source, options))
         total = source.rows()
         while not buffer.ended:
-            letters = _add_epoch(epochs.run(plan(buffer, options)), buffer)
+            letters = _add_epoch(epochs.run(plan(buffer, options)), buffer, options)
             sink.take(letters)
             bad.take(letters)
             try:
@@ -138,7 +142,9 @@ def plan(buffer: WindowBuffer, options: ReplayOptions) -> list[Range]:
     ]
 
 
-def _add_epoch(harvest: Mapping[str, list[Any]], buffer: WindowBuffer) -> list[Letter]:
+def _add_epoch(
+    harvest: Mapping[str, list[Any]], buffer: WindowBuffer, options: ReplayOptions
+) -> list[Letter]:
     """Put an epoch's chunks into the buffer; returns the letters that are new, by position."""
     for message in sorted(harvest.get(ReadRange.UNREADABLE, ())):
         raise RunError(message)
@@ -150,8 +156,24 @@ def _add_epoch(harvest: Mapping[str, list[Any]], buffer: WindowBuffer) -> list[L
     ]
     chunks: list[Windowed] = harvest.get("windowed", [])
     for chunk in sorted(chunks, key=lambda c: (c.decoded.partition, c.decoded.start)):
-        for offset in buffer.add(chunk).tolist():
+        refused = buffer.add(chunk)
+        for offset in refused.late.tolist():
             reason = "its window had closed when it came: the file's watermark was past its end"
-            record = chunk.decoded.record(offset)
-            letters.append(Letter(chunk.decoded.partition, offset, LATE, reason, record))
+            letters.append(_letter(chunk, offset, LATE, reason))
+        for offset, by in zip(refused.jumped.tolist(), refused.by_ms.tolist(), strict=True):
+            reason = (
+                f"column {options.spec.event_time!r}: the event time is {_days(by)} after the rows "
+                f"before it in this file: windows.max_jump allows {_days(options.max_jump_ms)}"
+            )
+            letters.append(_letter(chunk, offset, INVALID, reason))
     return sorted(letters, key=lambda letter: (letter.partition, letter.offset))
+
+
+def _letter(chunk: Windowed, offset: int, kind: str, reason: str) -> Letter:
+    record = chunk.decoded.record(offset)
+    return Letter(chunk.decoded.partition, offset, kind, reason, record)
+
+
+def _days(ms: int) -> str:
+    days = ms / 86_400_000
+    return f"{days:,.0f} days" if days >= 10 else f"{days:.3g} days"

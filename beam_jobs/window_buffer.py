@@ -1,25 +1,29 @@
 """The open windows of a shard: rows come in, closed windows go out.
 
 What a window holds does not depend on how partitions are interleaved, on the size of chunks, or on
-restarts: a row is late when the greatest event time read before it *in its own partition*, minus
-the out-of-orderness, has reached the end of its window; a window closes when that holds for every
-partition that may still have rows for it.
+restarts. A row whose event time is more than a bound after those before it *in its own partition*
+is refused, and moves no clock. A row is late when the greatest event time read before it *in its
+own partition*, minus the out-of-orderness, has reached the end of its window; a window closes when
+that holds for every partition that may still have rows for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs.windows import NEVER, Piece, Windowed, merge
+from beam_jobs.windows import NEVER, Piece, Windowed, assign, jumps, merge
 from stream_prune.errors import RunError
+from stream_prune.features import OFFSET
 from stream_prune.minibatch.commit import Commit
+
+_NONE = np.zeros(0, np.int64)
 
 MOST_EMPTY = 100_000
 """Empty windows in a row that still pass for a pause; more of them mean a wrong event time."""
@@ -44,6 +48,21 @@ class ClosedWindow:
     resume: dict[str, int]
     watermark: dict[str, int]
     end: bool
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Good rows of a chunk that are in no window.
+
+    Attributes:
+        late: offsets [L] of rows whose window had closed.
+        jumped: offsets [J] of rows too far after those before them.
+        by_ms: by how much [J].
+    """
+
+    late: npt.NDArray[np.int64]
+    jumped: npt.NDArray[np.int64]
+    by_ms: npt.NDArray[np.int64]
 
 
 @dataclass
@@ -80,6 +99,8 @@ class WindowBuffer:
         length_ms: length of a window.
         out_of_orderness_ms: taken from the greatest event time of a partition for its watermark.
         partitions: how many there are.
+        max_jump_ms: how far, beyond the out-of-orderness, an event time may lie after the greatest
+            before it in its partition.
         last: the commit after which to go on; None for the start.
     """
 
@@ -88,9 +109,11 @@ class WindowBuffer:
         length_ms: int,
         out_of_orderness_ms: int,
         partitions: int,
+        max_jump_ms: int,
         last: Commit | None = None,
     ) -> None:
         self._length, self._slack = length_ms, out_of_orderness_ms
+        self._most_ahead = max_jump_ms + out_of_orderness_ms
         self._open: dict[int, list[tuple[pa.RecordBatch, _Chunk]]] = {}
         self._closed_until = NEVER if last is None else last.window_end
         self.partitions = [Partition() for _ in range(partitions)]
@@ -106,8 +129,8 @@ class WindowBuffer:
             if name in watermark:
                 partition.greatest = watermark[name] + self._slack
 
-    def add(self, chunk: Windowed) -> npt.NDArray[np.int64]:
-        """Take the next chunk of a partition; returns the offsets of its late rows.
+    def add(self, chunk: Windowed) -> Refused:
+        """Take the next chunk of a partition; returns which of its rows are in no window.
 
         Rows that were written or dead-lettered before a restart are passed over.
 
@@ -121,6 +144,7 @@ class WindowBuffer:
                 f"partition {decoded.partition}: rows [{partition.offset}, {decoded.start}) "
                 "are missing"
             )
+        chunk, jumped, by_ms = self._without_jumps(chunk, partition)
         record = _Chunk(decoded.start, partition.greatest)
         late = [self._add_piece(piece, partition, record, chunk.greatest) for piece in chunk.pieces]
         partition.offset = decoded.stop
@@ -128,12 +152,26 @@ class WindowBuffer:
         partition.ended |= decoded.ends
         if record.open_pieces:
             partition.chunks.append(record)
-        return np.sort(np.concatenate(late)) if late else np.zeros(0, np.int64)
+        return Refused(np.sort(np.concatenate([_NONE, *late])), jumped, by_ms)
+
+    def _without_jumps(
+        self, chunk: Windowed, partition: Partition
+    ) -> tuple[Windowed, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        if partition.greatest != NEVER and chunk.greatest <= partition.greatest + self._most_ahead:
+            return chunk, _NONE, _NONE
+        bad, by_ms = jumps(chunk.times, partition.greatest, self._most_ahead)
+        if not bad.any():
+            return chunk, _NONE, _NONE
+        rows = chunk.validated.rows
+        new = bad & (rows.column(OFFSET).to_numpy() >= partition.handled)
+        kept = replace(chunk.validated, rows=rows.filter(pa.array(~bad)))
+        offsets = rows.column(OFFSET).to_numpy()[new]
+        return assign(kept, self._length), offsets, by_ms[new]
 
     def _add_piece(
         self, piece: Piece, partition: Partition, record: _Chunk, greatest: int
     ) -> npt.NDArray[np.int64]:
-        rows, late = piece.rows, np.zeros(0, np.int64)
+        rows, late = piece.rows, _NONE
         reached = max(partition.greatest, greatest) - self._slack
         if piece.window_end <= max(reached, self._closed_until):
             watermarks = np.maximum(piece.ahead, partition.greatest) - self._slack
@@ -192,7 +230,7 @@ class WindowBuffer:
                 raise RunError(
                     f"no event lies between {days[0]} and {days[1]} (UTC): more than "
                     f"{MOST_EMPTY:,} empty windows of {self._length} ms: check the unit of the "
-                    "event times and single ones far off, or make windows.length longer"
+                    "event times, or make windows.length longer"
                 )
 
     def _close(self, window_end: int, end: bool) -> ClosedWindow:

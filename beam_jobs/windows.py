@@ -67,9 +67,19 @@ class Piece:
 class Windowed:
     """A chunk's good rows by window; ``greatest``: their greatest event time, or NEVER."""
 
-    decoded: Decoded
+    validated: Validated
     pieces: tuple[Piece, ...]
     greatest: int
+
+    @property
+    def decoded(self) -> Decoded:
+        """The chunk before it was encoded."""
+        return self.validated.decoded
+
+    @property
+    def times(self) -> npt.NDArray[np.int64]:
+        """The event time of each good row [B], in the order of their offsets."""
+        return np.asarray(self.validated.rows.column(EVENT_TIME).to_numpy())
 
     @property
     def nbytes(self) -> int:
@@ -82,17 +92,44 @@ def assign(validated: Validated, length_ms: int) -> Windowed:
     rows = validated.rows
     times = rows.column(EVENT_TIME).to_numpy()
     if not len(times):
-        return Windowed(validated.decoded, (), NEVER)
+        return Windowed(validated, (), NEVER)
     ends, ahead = window_ends(times, length_ms), greatest_before(times)
     if (np.diff(ends) < 0).any():
         order = np.argsort(ends, kind="stable")
         rows, ends, ahead = rows.take(pa.array(order)), ends[order], ahead[order]
     bounds = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(ends)]
     return Windowed(
-        validated.decoded,
+        validated,
         tuple(Piece(int(ends[a]), rows.slice(a, b - a), ahead[a:b]) for a, b in pairwise(bounds)),
         int(times.max()),
     )
+
+
+def jumps(
+    times: npt.NDArray[np.int64], greatest: int, most_ms: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Rows [B] whose event time is more than ``most_ms`` after all before them, and by how much.
+
+    A row that jumps does not count for those after it. The first row of a partition
+    (``greatest`` is NEVER) has none before it and never jumps.
+
+    >>> jumps(np.array([5, 90, 6, 40, 7]), 0, 30)[0].tolist()
+    [False, True, False, True, False]
+    """
+    ahead = np.maximum(greatest_before(times), greatest)
+    suspects = np.flatnonzero((times > ahead + most_ms) & (ahead != NEVER))
+    bad, by = np.zeros(len(times), np.bool_), np.zeros(len(times), np.int64)
+    if not len(suspects):
+        return bad, by
+    # From the first one on each decision hangs on those before it; such chunks are rare.
+    first = int(suspects[0])
+    reached = int(ahead[first])
+    for row, time in enumerate(times[first:].tolist(), first):
+        if time > reached + most_ms:
+            bad[row], by[row] = True, time - reached
+        else:
+            reached = max(reached, time)
+    return bad, by
 
 
 def merge(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

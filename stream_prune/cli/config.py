@@ -85,10 +85,19 @@ class Source(Part):
 
 
 class Windows(Part):
-    """Event-time windows: length, how far out of order events may be, most rows in a mini-batch."""
+    """Event-time windows and mini-batches.
+
+    Attributes:
+        length: of a window.
+        out_of_orderness: how far an event may lie behind those before it in its file.
+        max_jump: how far an event time may lie after all before it in its file; a row further off
+            is a dead letter.
+        batch_rows: most rows in a mini-batch.
+    """
 
     length: Annotated[Duration, Field(gt=0)] = 3_600_000
     out_of_orderness: Annotated[Duration, Field(ge=0)] = 0
+    max_jump: Annotated[Duration, Field(gt=0)] = 30 * 86_400_000
     batch_rows: Annotated[int, Field(ge=1)] = 256
 
 

@@ -51,6 +51,7 @@ def run_replay(config: Config, console: Console) -> Reconciliation:
         log=log,
         window_ms=config.windows.length,
         out_of_orderness_ms=config.windows.out_of_orderness,
+        max_jump_ms=config.windows.max_jump,
         batch_rows=config.windows.batch_rows,
         format=source.format,
         csv=CsvFormat(source.delimiter, source.null_values),

@@ -95,13 +95,26 @@ def rows(log: Path) -> list[tuple[int, int, int]]:
     return found
 
 
-def expected_late(tables: list[pa.Table], slack: int) -> set[tuple[int, int]]:
-    """(partition, offset) of the late rows, by the definition, one row after the other."""
-    late = set()
+NO_JUMP = 10**14
+
+
+def expected_refusals(
+    tables: list[pa.Table], slack: int, max_jump: int = NO_JUMP
+) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """(partition, offset) of the late rows and of those that jump, by the definition, in turn."""
+    late, jumped = set(), set()
     for partition, table in enumerate(tables):
-        greatest = -(10**15)
+        greatest = None
         for offset, time in enumerate(table["time"].to_pylist()):
-            if greatest - slack >= (time // LENGTH + 1) * LENGTH:
+            if greatest is not None and time > greatest + slack + max_jump:
+                jumped.add((partition, offset))
+                continue
+            if greatest is not None and greatest - slack >= (time // LENGTH + 1) * LENGTH:
                 late.add((partition, offset))
-            greatest = max(greatest, time)
-    return late
+            greatest = time if greatest is None else max(greatest, time)
+    return late, jumped
+
+
+def expected_late(tables: list[pa.Table], slack: int) -> set[tuple[int, int]]:
+    """(partition, offset) of the late rows where nothing jumps."""
+    return expected_refusals(tables, slack)[0]

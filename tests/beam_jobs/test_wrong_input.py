@@ -19,6 +19,7 @@ from stream_prune.features import FeatureSpec
     [
         ({"window_ms": 0}, r"^windows\.length = 0 ms: must be 1 ms or more$"),
         ({"out_of_orderness_ms": -1}, r"^windows\.out_of_orderness = -1 ms: must be 0 ms or more$"),
+        ({"max_jump_ms": 0}, r"^windows\.max_jump = 0 ms: must be 1 ms or more$"),
         ({"batch_rows": 0}, r"^windows\.batch_rows = 0: must be 1 or more$"),
         ({"epoch_rows": 0}, r"^epoch_rows = 0: must be 1 or more$"),
         ({"max_bad_share": 1.5}, r"^max_bad_share = 1\.5: must be in \[0, 1\]$"),
@@ -132,6 +133,35 @@ def test_bad_timestamps_and_ragged_lines_are_dead_letters_with_row_and_reason(
     assert found[1][2] == "has 3 values, the header has 5"
     assert found[2][2].startswith("column 'price': 'cheap': is no number")
     assert letters(tmp_path / "log")[1]["record"] == lines[9]
+
+
+def test_one_wild_event_time_is_a_dead_letter_and_disturbs_no_other_row(tmp_path: Path) -> None:
+    times = [f"2013-01-01T{i % 24:02}:00Z" for i in range(24)]
+    lines = [f"{time},1,2.5,u,i" for time in times]
+    lines[7] = "9000-01-01T00:00Z,1,2.5,u,i"
+    (tmp_path / "a.csv").write_text("time,click,price,user,item\n" + "\n".join(lines) + "\n")
+    given = options(
+        (str(tmp_path / "a.csv"),), tmp_path / "log", window_ms=3_600_000, max_bad_share=0.1
+    )
+    done = replay(given)
+    assert (done.good, done.invalid, done.late, done.windows) == (23, 1, 0, 24)
+    (letter,) = letters(tmp_path / "log")
+    assert (letter["row"], letter["kind"]) == (8, "invalid")
+    assert letter["reason"] == (
+        "column 'time': the event time is 2,551,949 days after the rows before it in this file: "
+        "windows.max_jump allows 30 days"
+    )
+
+
+def test_a_pause_longer_than_max_jump_stops_the_job_and_names_the_bound(tmp_path: Path) -> None:
+    day = 86_400_000
+    files = write(tmp_path / "in", clicks([0, 1, 40 * day, 41 * day]))
+    with pytest.raises(
+        RunError, match=r"row 3: .*40 days after .*windows\.max_jump allows 30 days"
+    ):
+        replay(options(files, tmp_path / "log", window_ms=day))
+    done = replay(options(files, tmp_path / "other", window_ms=day, max_jump_ms=50 * day))
+    assert (done.good, done.windows) == (4, 42)
 
 
 def test_a_log_of_another_schema_or_of_other_files_is_refused(tmp_path: Path) -> None:
