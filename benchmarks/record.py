@@ -1,0 +1,67 @@
+"""What every benchmark leaves behind: a table for people and a JSON file with its figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LIBRARIES = ("torch", "numpy", "numba", "pyarrow", "apache-beam", "mlflow", "torch-pruning")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number; ``wanted`` is what it should be, ``holds`` whether it is."""
+
+    name: str
+    value: float
+    unit: str
+    wanted: str = ""
+    holds: bool | None = None
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """``[--quick] [--json FILE]``, the same for every benchmark."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="the same measurement, shorter")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
+    return parser.parse_args()
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its threads, the system and the versions that matter."""
+    return {
+        "processor": _processor(),
+        "cores": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def finish(figures: list[Figure], file: Path | None, **details: Any) -> None:
+    """Print the figures with what was wanted of them; write them to ``file``."""
+    width = max(len(figure.name) for figure in figures)
+    for figure in figures:
+        verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds]
+        wanted = f"wanted {figure.wanted}" if figure.wanted else ""
+        print(f"{figure.name:{width}}  {figure.value:10.4f} {figure.unit:9} {wanted:22} {verdict}")
+    if file is not None:
+        record = {**machine(), **details, "figures": [asdict(figure) for figure in figures]}
+        file.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"written to {file}")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
