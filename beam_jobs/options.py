@@ -15,8 +15,7 @@ FORMATS = ("auto", "parquet", "csv")
 class CsvFormat:
     """How a CSV file is read: a record is a line, quoted values may hold delimiters, no line break.
 
-    Every value is text and is parsed by the feature specification, so that no type is ever guessed:
-    a category in a CSV file is hashed as text, also where it looks like a number.
+    Every value is text and is parsed by the feature specification, so that no type is ever guessed.
 
     Attributes:
         delimiter: one character.

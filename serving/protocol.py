@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from stream_prune.artifact import ModelCard, ScoreError
-from stream_prune.features import Categorical, Dense, FeatureSpec
+from stream_prune.features import INTEGER, Categorical, Dense, FeatureSpec
 
 _INTEGERS = ("INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
 _FLOATS = ("FP32", "FP64")
@@ -207,7 +207,8 @@ def metadata(name: str, version: str, card: ModelCard) -> dict[str, Any]:
     ]
     for column in card.spec.categorical:
         shape = [-1, -1] if column.multi else [-1]
-        inputs.append({"name": column.name, "datatype": "BYTES", "shape": shape})
+        datatype = "INT64" if column.type == INTEGER else "BYTES"
+        inputs.append({"name": column.name, "datatype": datatype, "shape": shape})
     return {
         "name": name,
         "versions": [version],

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stream_prune.category_ids import category_ids
 from stream_prune.errors import ConfigError
 from stream_prune.event_times import event_times
 from stream_prune.features import (
@@ -20,10 +21,10 @@ from stream_prune.features import (
     FLOAT32_MAX,
     LABEL,
     MISSING_ID,
+    STRING,
     Categorical,
     Dense,
     FeatureSpec,
-    hash_strings,
 )
 
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
@@ -129,7 +130,7 @@ def _encode_single(column: Categorical, values: pa.Array, rows: _Rows) -> pa.Arr
             f"column {column.name!r} holds lists: the feature specification says one id a row "
             "(multi: false)"
         )
-    ids, bad = _ids(column.name, values)
+    ids, bad = category_ids(column.name, column.type, values)
     rows.refuse(bad, column.name, values, _ID_RANGE)
     return pa.array(ids)
 
@@ -142,9 +143,11 @@ def _encode_lists(column: Categorical, values: pa.Array, rows: _Rows) -> pa.Arra
             f"column {column.name!r} holds one id a row: the feature specification says lists "
             "(multi: true)"
         )
-    lists = values.cast(pa.list_(values.type.value_type))
+    held = values.type.value_type
+    # Arrow flattens lists of its null type to the wrong number of nulls.
+    lists = values.cast(pa.list_(pa.int64() if pa.types.is_null(held) else held))
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
-    ids, bad = _ids(column.name, lists.flatten())
+    ids, bad = category_ids(column.name, column.type, lists.flatten())
     bad_rows = np.zeros(len(values), np.bool_)
     bad_rows[np.repeat(np.arange(len(values)), lengths)[bad]] = True
     rows.refuse(bad_rows, column.name, values, _ID_RANGE)
@@ -161,8 +164,7 @@ def _encode_time(column: str, raw: pa.Array, rows: _Rows) -> pa.Array:
 
 
 def _encode_key(column: str, values: pa.Array, rows: _Rows) -> pa.Array:
-    ids, bad = _ids(column, values)
-    rows.refuse(bad, column, values, _ID_RANGE)
+    ids, _ = category_ids(column, STRING, values)
     rows.refuse(ids == MISSING_ID, column, values, "an event needs its key")
     return pa.array(ids)
 
@@ -190,25 +192,6 @@ def _numbers(
     return x.astype(np.float64), unreadable
 
 
-def _ids(column: str, values: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Ids [B], and which rows hold an integer that can be none [B]."""
-    kind, bad = values.type, np.zeros(len(values), np.bool_)
-    if pa.types.is_dictionary(kind) and not _is_hashed(kind.value_type):
-        values = values.dictionary_decode()
-        kind = values.type
-    if _is_hashed(kind) or pa.types.is_dictionary(kind):
-        return hash_strings(values), bad
-    if pa.types.is_null(kind):
-        return np.full(len(values), MISSING_ID), bad
-    if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise ConfigError(f"column {column!r} has the type {kind}: ids are strings or integers")
-    numbers = values.cast(pa.int8()) if pa.types.is_boolean(kind) else values
-    absent = values.is_null().to_numpy(False)
-    # As int64 the ids that are too large for it are negative.
-    ids = numbers.cast(pa.int64(), safe=False).fill_null(MISSING_ID).to_numpy()
-    return ids, (ids < 0) | ((ids == MISSING_ID) & ~absent)
-
-
 def _plain(values: pa.Array) -> pa.Array:
     """The column without dictionary or view encoding, which not every kernel knows."""
     if pa.types.is_dictionary(values.type):
@@ -227,13 +210,6 @@ def _blank(values: pa.Array) -> npt.NDArray[np.bool_]:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_hashed(kind: pa.DataType) -> bool:
-    views = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
-    return bool(
-        _is_text(kind) or views or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    )
 
 
 def _is_list(kind: pa.DataType) -> bool:

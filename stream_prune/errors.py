@@ -1,4 +1,4 @@
-"""The two errors that are meant for a user: their message names the thing, the place and the way out."""
+"""The two errors that are meant for a user: their message names thing, place and way out."""
 
 
 class ConfigError(Exception):

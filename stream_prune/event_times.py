@@ -12,9 +12,11 @@ from stream_prune.errors import ConfigError
 LATEST = 253_402_300_799_999
 """The last ms of the year 9999. Micro- and nanoseconds taken for milliseconds lie beyond it."""
 
+_MS = pa.timestamp("ms", tz="UTC")
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
+_COMPACT_DAY = r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 _ZONE = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
 
 
@@ -23,8 +25,10 @@ def event_times(column: str, values: pa.Array) -> npt.NDArray[np.int64]:
 
     Args:
         column: named in the error.
-        values: timestamps or dates, integers (ms), or ISO 8601 text. What has no zone is UTC,
-            a day alone is its first instant; fractions of a millisecond are cut off.
+        values: timestamps or dates, integers (ms), or text: ISO 8601, or an integer (ms). What has
+            no zone is UTC, a day alone is its first instant; fractions of a millisecond are cut
+            off. Text that could be a day without its dashes (20130101) is refused: as milliseconds
+            it would be some hour of 1970.
 
     Raises:
         ConfigError: the column has another type.
@@ -55,6 +59,15 @@ def event_times(column: str, values: pa.Array) -> npt.NDArray[np.int64]:
 def _parse(values: pa.Array) -> pa.Array:
     """Text to timestamps in ms (UTC), null where it is none."""
     text = pc.ascii_trim_whitespace(values.cast(pa.string()))
+    number = pc.match_substring_regex(text, r"^\d{1,18}$")
+    if not pc.any(number).as_py():
+        return _parse_iso(text)
+    number = pc.and_not(number, pc.match_substring_regex(text, f"^{_COMPACT_DAY}$"))
+    milliseconds = pc.if_else(number, text, None).cast(pa.int64()).cast(_MS)
+    return pc.coalesce(milliseconds, _parse_iso(pc.if_else(number, None, text)))
+
+
+def _parse_iso(text: pa.Array) -> pa.Array:
     day = pc.match_substring_regex(text, f"^{_DAY}$")
     zoned = pc.match_substring_regex(text, f"^{_DAY}[T ]{_TIME}{_ZONE}$")
     local = pc.match_substring_regex(text, f"^{_DAY}[T ]{_TIME}$")
@@ -65,11 +78,10 @@ def _parse(values: pa.Array) -> pa.Array:
         text,
     )
     text = pc.replace_substring_regex(text, r"(\.\d{3})\d+", r"\1")
-    kind = pa.timestamp("ms", tz="UTC")
     try:
-        return text.cast(kind)
+        return text.cast(_MS)
     except pa.ArrowInvalid:  # every field is in its range, but not every month has a 31st
-        return pc.if_else(_in_calendar(text), text, None).cast(kind)
+        return pc.if_else(_in_calendar(text), text, None).cast(_MS)
 
 
 def _in_calendar(text: pa.Array) -> pa.Array:

@@ -1,8 +1,8 @@
 """What a model sees of an event: one specification, for training and for serving.
 
-Strings become stable non-negative 63-bit ids (xxh3, the same
-in every version and on every machine); running statistics are no business of this file: they are a
-buffer of the model and travel with it.
+Categories become stable non-negative 63-bit ids (xxh3, the same in every version and on every
+machine), and the same one whatever holds the event: CSV, Parquet or JSON. Running statistics are
+no business of this file: they are a buffer of the model and travel with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import cached_property
@@ -36,8 +36,9 @@ PARTITION = "__partition"
 OFFSET = "__offset"
 
 TRANSFORMS = ("identity", "log1p", "clip")
+STRING, INTEGER = "string", "integer"
 
-_ENCODING = 1  # raised when equal specifications would encode to other values: other fingerprints
+_ENCODING = 2  # raised when equal specifications would encode to other values: other fingerprints
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS_MS)})", re.ASCII)
 
@@ -97,22 +98,28 @@ class Dense:
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column of ids: strings are hashed, integers in [0, 2^63 - 2] are taken as they are.
+    """A column of categories, each with an id.
 
-    ``multi`` marks a list of ids per row. A missing value is the id :data:`MISSING_ID`, a missing
-    list is an empty one.
+    ``type`` says what they are, whatever holds them: CSV knows only text, Parquet and JSON have
+    integers too. ``string``: text is hashed; an integer counts as its decimal text, a boolean as
+    ``true`` or ``false``. ``integer``: integers in [0, 2^63 - 2] are the ids; text must be one
+    (``"007"`` is 7), other text makes the row invalid.
+
+    ``multi`` marks a list of categories per row. A missing category is the id :data:`MISSING_ID`, a
+    missing list is an empty one.
     """
 
     name: str
     multi: bool = False
+    type: str = STRING
 
     def __post_init__(self) -> None:
         _check_name("categorical", self.name)
+        place = f"features: categorical column {self.name!r}"
         if not isinstance(self.multi, bool):
-            raise ConfigError(
-                f"features: categorical column {self.name!r}: multi = {self.multi!r}: "
-                "must be true or false"
-            )
+            raise ConfigError(f"{place}: multi = {self.multi!r}: must be true or false")
+        if self.type not in (STRING, INTEGER):
+            raise ConfigError(f"{place}: type = {self.type!r}: must be {STRING} or {INTEGER}")
 
 
 def _check_name(role: str, name: object) -> None:
@@ -242,16 +249,17 @@ def hash_strings(values: pa.Array) -> npt.NDArray[np.int64]:
     """
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     words = encoded.dictionary.cast(pa.large_binary()).to_pylist()
-    ids = np.fromiter((_hash(word) for word in words), np.int64, len(words))
+    hashes = (MISSING_ID if word is None else hash_string(word) for word in words)
+    ids = np.fromiter(hashes, np.int64, len(words))
     codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy()
     hashed: npt.NDArray[np.int64] = np.append(ids, MISSING_ID)[codes]
     return hashed
 
 
-def _hash(word: bytes | None) -> int:
-    if word is None:
-        return MISSING_ID
-    return min(xxhash.xxh3_64_intdigest(word) >> 1, MISSING_ID - 1)
+def hash_string(word: str | bytes) -> int:
+    """The stable id of one string, in [0, 2^63 - 2]: the same as :func:`hash_strings` gives."""
+    data = word.encode() if isinstance(word, str) else word
+    return min(xxhash.xxh3_64_intdigest(data) >> 1, MISSING_ID - 1)
 
 
 def load_spec(path: str | Path) -> FeatureSpec:
@@ -272,22 +280,3 @@ def load_spec(path: str | Path) -> FeatureSpec:
         return FeatureSpec.from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def inputs_batch(spec: FeatureSpec, columns: Mapping[str, Sequence[Any]]) -> pa.RecordBatch:
-    """Plain lists of a scoring request as a raw record batch; other columns are left out.
-
-    Raises:
-        ConfigError: a column can't be an Arrow array, or the columns differ in length.
-    """
-    arrays: dict[str, pa.Array] = {}
-    for name in spec.inputs:
-        if name in columns:
-            try:
-                arrays[name] = pa.array(columns[name])
-            except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError) as error:
-                raise ConfigError(f"column {name!r}: {error}") from None
-    rows = {name: len(array) for name, array in arrays.items()}
-    if len({*rows.values()}) > 1:
-        raise ConfigError(f"the columns differ in length: {rows}")
-    return pa.RecordBatch.from_pydict(arrays)

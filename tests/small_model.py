@@ -23,7 +23,11 @@ SPEC = FeatureSpec(
         Dense("hour", transform="clip", low=0.0, high=24.0),
         Dense("wind"),
     ),
-    categorical=(Categorical("carrier"), Categorical("tail"), Categorical("tags", multi=True)),
+    categorical=(
+        Categorical("carrier"),
+        Categorical("tail", type="integer"),
+        Categorical("tags", multi=True),
+    ),
     label="late",
     event_time="at",
     label_delay_ms=86_400_000,

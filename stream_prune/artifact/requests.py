@@ -14,16 +14,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError
-from stream_prune.features import MISSING_ID, Dense, FeatureSpec
+from stream_prune.features import FLOAT32_MAX, INTEGER, MISSING_ID, Dense, FeatureSpec, hash_string
 
 Columns: TypeAlias = pa.RecordBatch | pa.Table | Mapping[str, Sequence[Any]]
 """Raw input columns by name; columns that the specification does not name are ignored."""
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class ScoreError(ConfigError):
@@ -148,7 +145,7 @@ class RowEncoder:
             if not isinstance(values, list) or len(values) != 1:
                 return None
             bag = values[0] if categorical.multi else values
-            found = _plain_ids(bag)
+            found = _plain_ids(categorical.type, bag)
             if found is None:
                 return None
             ids.append(np.array(found, np.int64))
@@ -168,31 +165,29 @@ def _plain_number(column: Dense, values: Sequence[Any] | None) -> float | None:
         return column.missing
     if type(value) is int and not -(2**63) <= value < 2**63:
         return None
-    if type(value) not in (int, float) or not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+    if type(value) not in (int, float) or not -FLOAT32_MAX <= value <= FLOAT32_MAX:
         return None
     return float(value)
 
 
-def _plain_ids(bag: Any) -> list[int] | None:
-    """Ids of a list of strings or a list of integers, nulls allowed; the same as hash_strings'."""
+def _plain_ids(kind: str, bag: Any) -> list[int] | None:
+    """Ids of a list of strings or a list of integers, nulls allowed."""
     if not isinstance(bag, list):
         return None
-    kinds = {type(value) for value in bag} - {type(None)}
-    if kinds == {str}:
-        try:
-            return [
-                MISSING_ID
-                if value is None
-                else min(xxhash.xxh3_64_intdigest(value.encode()) >> 1, MISSING_ID - 1)
-                for value in bag
-            ]
-        except UnicodeEncodeError:  # half a surrogate pair
-            return None
-    if kinds <= {int}:
-        if any(value is not None and not 0 <= value < MISSING_ID for value in bag):
+    held = {type(value) for value in bag} - {type(None)}
+    if kind == INTEGER:
+        if not held <= {int} or any(v is not None and not 0 <= v < MISSING_ID for v in bag):
             return None
         return [MISSING_ID if value is None else value for value in bag]
-    return None
+    if held == {int}:
+        if any(value is not None and not -(2**63) <= value < 2**63 for value in bag):
+            return None
+    elif not held <= {str}:
+        return None
+    try:
+        return [MISSING_ID if value is None else hash_string(str(value)) for value in bag]
+    except UnicodeEncodeError:  # half a surrogate pair
+        return None
 
 
 def _array(name: str, values: Any) -> pa.Array:
@@ -209,8 +204,6 @@ def _array(name: str, values: Any) -> pa.Array:
         raise ScoreError(f"holds values that don't go together: {error}", column=name) from None
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    if pa.types.is_list(array.type) and pa.types.is_null(array.type.value_type):
-        array = array.cast(pa.list_(pa.int64()))  # Arrow flattens a list of nulls to one null
     return array
 
 

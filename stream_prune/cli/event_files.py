@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
@@ -50,30 +49,6 @@ def read_events(
         raise RunError(f"{path}: cannot be read as {kind}: {error}") from None
 
 
-def typed_like(events: pa.Table, model: pa.Schema, place: str) -> pa.Table:
-    """Text where the model has integers becomes integers, and the other way round.
-
-    The id of a category depends on that, and CSV and JSON say it otherwise than Parquet does.
-
-    Raises:
-        RunError: a text is no integer; ``place`` is the file's name.
-    """
-    for index, name in enumerate(events.column_names):
-        if name not in model.names:
-            continue
-        here, there = events.schema.field(name).type, model.field(name).type
-        if here == there or not (
-            (_text(here) and _whole(there)) or (_whole(here) and _text(there))
-        ):
-            continue
-        try:
-            column = pc.cast(events.column(name), there)
-        except pa.ArrowInvalid as error:
-            raise RunError(f"{place}: column {name!r}: {error}") from None
-        events = events.set_column(index, name, column)
-    return events
-
-
 def write_events(events: pa.Table, path: Path) -> None:
     """Write rows to a file, by what its name ends with.
 
@@ -103,14 +78,6 @@ def _read_csv(path: Path, delimiter: str, null_values: Sequence[str]) -> pa.Tabl
         quoted_strings_can_be_null=False,
     )
     return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
-
-
-def _text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _whole(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind))
 
 
 def _kind(path: Path) -> str:

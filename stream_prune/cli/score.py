@@ -55,10 +55,10 @@ def scored(artifact: Path, file: Path, last: int | None = None) -> pa.Table:
     import pyarrow as pa
 
     from stream_prune.artifact import ScoreError, Scorer
-    from stream_prune.cli.event_files import read_events, typed_like
+    from stream_prune.cli.event_files import read_events
 
     scorer = Scorer.load(artifact)
-    events = typed_like(read_events(file), scorer.example()[0].schema, str(file))
+    events = read_events(file)
     if last is not None:
         events = events.slice(max(0, events.num_rows - last))
     scores = [np.empty(0, np.float32)]

@@ -78,10 +78,7 @@ SPEC = FeatureSpec.from_dict(
             "origin",
             "dest",
             "tailnum",
-            "flight",
-            "month",
-            "weekday",
-            "hour",
+            *({"name": name, "type": "integer"} for name in ("flight", "month", "weekday", "hour")),
         ],
     }
 )

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_prune.artifact.requests import RequestEncoder, RowEncoder, ScoreError
+from stream_prune.encoding import encode
 from stream_prune.features import MISSING_ID, Categorical, Dense, FeatureSpec
 
 SPEC = FeatureSpec(
@@ -17,11 +18,17 @@ SPEC = FeatureSpec(
         Dense("logged", transform="log1p"),
         Dense("clipped", transform="clip", low=-1.0, high=2.0, missing=0.0),
     ),
-    categorical=(Categorical("id"), Categorical("word"), Categorical("bag", multi=True)),
+    categorical=(
+        Categorical("id", type="integer"),
+        Categorical("word"),
+        Categorical("bag", multi=True),
+        Categorical("numbers", multi=True, type="integer"),
+    ),
     label="y",
     event_time="t",
 )
-GOOD = {"plain": [1], "logged": [3.5], "clipped": [9.0], "id": [7], "word": ["a"], "bag": [["b"]]}
+GOOD = {"plain": [1], "logged": [3.5], "clipped": [9.0], "id": [7], "word": ["a"], "bag": [["b"]],
+        "numbers": [[3]]}  # fmt: skip
 
 numbers = st.one_of(
     st.floats(width=64), st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.text("19.e-")
@@ -38,16 +45,19 @@ def encoded(request):
         inputs = RequestEncoder(SPEC)(request)
     except ScoreError as error:
         return str(error)
-    bag = None if inputs.offsets[2] is None else inputs.offsets[2].tolist()
-    return inputs.dense.tobytes(), [i.tolist() for i in inputs.ids], bag
+    bags = [None if offsets is None else offsets.tolist() for offsets in inputs.offsets]
+    return inputs.dense.tobytes(), [i.tolist() for i in inputs.ids], bags
 
 
-@given(numbers, numbers, numbers, ids, ids, bags)
-@example(1e39, 0.0, 0.0, 1, "a", [])
-@example(None, -0.0, -0.0, MISSING_ID, "\ud800", [None])
-@example(None, 5e-324, 3, MISSING_ID - 1, "", [MISSING_ID])
-def test_one_row_is_encoded_as_the_same_row_among_others(plain, logged, clipped, one, word, bag):
-    values = (plain, logged, clipped, one, word, bag)
+@given(numbers, numbers, numbers, ids, ids, bags, bags)
+@example(1e39, 0.0, 0.0, 1, "a", [], [])
+@example(None, -0.0, -0.0, MISSING_ID, "\ud800", [None], [None])
+@example(None, 5e-324, 3, MISSING_ID - 1, "", [MISSING_ID], [MISSING_ID])
+@example(None, 1, 3, "12", -7, [0, None], ["007"])
+def test_one_row_is_encoded_as_the_same_row_among_others(
+    plain, logged, clipped, one, word, bag, others
+):
+    values = (plain, logged, clipped, one, word, bag, others)
     row = {name: [value] for name, value in zip(SPEC.inputs, values, strict=True)}
     by_columns = {name: tuple(value) for name, value in row.items()}  # only lists go the short way
     assert RowEncoder(SPEC)(by_columns) is None
@@ -56,6 +66,20 @@ def test_one_row_is_encoded_as_the_same_row_among_others(plain, logged, clipped,
 
 def test_a_plain_row_takes_the_short_way():
     assert RowEncoder(SPEC)(GOOD) is not None
+
+
+def test_an_event_has_the_same_ids_as_text_and_as_integers_and_as_in_the_log():
+    as_integers = {**GOOD, "id": [12], "word": [34], "bag": [[5, 6]], "numbers": [[7]]}
+    as_text = {**GOOD, "id": ["12"], "word": ["34"], "bag": [["5", "6"]], "numbers": [["7"]]}
+    expected = encoded(as_integers)
+    assert RowEncoder(SPEC)(as_integers) is not None
+    for request in (as_text, {k: v * 2 for k, v in as_text.items()}, pa.table(as_integers)):
+        found = encoded(request)
+        assert [ids[: len(wanted)] for ids, wanted in zip(found[1], expected[1], strict=True)] == (
+            expected[1]
+        )
+    logged = encode(SPEC, pa.table(as_text).to_batches()[0], labels=False).batch
+    assert [logged.column(c).to_pylist() for c in ("id", "word")] == expected[1][:2]
 
 
 def test_rows_of_lists_tables_and_batches_are_the_same_request():
@@ -87,10 +111,11 @@ def test_a_sliced_bag_column_keeps_its_rows():
         ({"plain": ["ten"]}, "plain", 0, "is no number"),
         ({"plain": [[1.0]]}, "plain", None, "numbers are needed"),
         ({"id": [-1]}, "id", 0, "must be in [0, "),
+        ({"id": ["seven"]}, "id", 0, "must be in [0, "),
         ({"id": [1.5]}, "id", None, "ids are strings or integers"),
         ({"id": [["a"]]}, "id", None, "one id a row"),
         ({"bag": ["a"]}, "bag", None, "holds one id a row"),
-        ({"bag": [[-1]]}, "bag", 0, "must be in [0, "),
+        ({"numbers": [[-1]]}, "numbers", 0, "must be in [0, "),
         ({"bag": [["a", 1]]}, "bag", None, "don't go together"),
         ({"word": ["a", "b"]}, "word", None, "has 2 rows"),
         ({"word": "a"}, "word", None, "must be a list"),

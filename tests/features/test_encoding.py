@@ -17,14 +17,15 @@ from stream_prune.features import (
     Categorical,
     Dense,
     FeatureSpec,
+    hash_string,
     hash_strings,
 )
 
 T = 1_357_000_000_000
 
 
-def spec(dense=(), multi=False, key=None):
-    return FeatureSpec(tuple(dense), (Categorical("c", multi),), "y", "t", key)
+def spec(dense=(), multi=False, key=None, type="string"):  # noqa: A002
+    return FeatureSpec(tuple(dense), (Categorical("c", multi, type),), "y", "t", key)
 
 
 def raw(rows, **columns):
@@ -177,38 +178,32 @@ def test_the_transforms_do_what_their_names_say():
 # Ids
 
 
-def ids(values):
-    encoded, reasons = one("c", values, spec())
+def ids(values, type="string"):  # noqa: A002
+    encoded, reasons = one("c", values, spec(type=type))
     return encoded.batch.column("c").to_pylist(), reasons
 
 
-@pytest.mark.parametrize("kind", [pa.int8(), pa.int32(), pa.int64(), pa.uint16(), pa.uint64()])
-def test_integers_are_ids_as_they_are_and_null_is_missing(kind):
-    assert ids(pa.array([0, 7, None], kind)) == ([0, 7, MISSING_ID], {})
-    assert ids(pa.array([0, 7, None], kind).dictionary_encode()) == ([0, 7, MISSING_ID], {})
+def integers(values):
+    return ids(values, "integer")
 
 
-@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1))
-@example([MISSING_ID, MISSING_ID - 1, -1, None])
-def test_a_signed_integer_outside_the_ids_is_refused(values):
-    found, reasons = ids(pa.array(values, pa.int64()))
-    good = [v for v in values if v is None or 0 <= v < MISSING_ID]
-    assert found == [MISSING_ID if v is None else v for v in good]
-    assert len(reasons) == len(values) - len(good)
+def as_text(values):
+    return [None if v is None else str(v) for v in values]
 
 
-@given(st.lists(st.none() | st.integers(0, 2**64 - 1), min_size=1))
-@example([MISSING_ID, MISSING_ID - 1, 2**63, 2**64 - 1, None])
-def test_an_unsigned_integer_outside_the_ids_is_refused(values):
-    found, reasons = ids(pa.array(values, pa.uint64()))
-    assert found == [MISSING_ID if v is None else v for v in values if v is None or v < MISSING_ID]
-    for row, value in enumerate(values):
-        if value is not None and value >= MISSING_ID:
-            assert str(value) in reasons[row]
+@given(st.lists(st.none() | st.integers(-(2**63), 2**64 - 1), min_size=1))
+def test_an_integer_has_the_id_of_its_text(values):
+    small = [v if v is None or v < 2**63 else None for v in values]
+    large = [v if v is None or v >= 0 else None for v in values]
+    for numbers, kind in ((small, pa.int64()), (large, pa.uint64())):
+        found, reasons = ids(pa.array(numbers, kind))
+        assert (found, reasons) == ids(pa.array(as_text(numbers), pa.string()))
+        assert found == [MISSING_ID if v is None else hash_string(str(v)) for v in numbers]
+        assert ids(pa.array(numbers, kind).dictionary_encode()) == (found, {})
 
 
-def test_booleans_are_the_ids_0_and_1():
-    assert ids(pa.array([True, False, None])) == ([1, 0, MISSING_ID], {})
+def test_a_boolean_has_the_id_of_its_word():
+    assert ids(pa.array([True, False, None])) == ids(pa.array(["true", "false", None]))
 
 
 @given(st.lists(st.none() | st.text()))
@@ -221,6 +216,56 @@ def test_text_is_hashed_whatever_holds_it(words):
 
 def test_a_column_of_nulls_is_all_missing_ids():
     assert ids(pa.array([None, None])) == ([MISSING_ID, MISSING_ID], {})
+    assert integers(pa.array([None, None])) == ([MISSING_ID, MISSING_ID], {})
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int32(), pa.int64(), pa.uint16(), pa.uint64()])
+def test_declared_integers_are_ids_as_they_are_and_null_is_missing(kind):
+    assert integers(pa.array([0, 7, None], kind)) == ([0, 7, MISSING_ID], {})
+    assert integers(pa.array([0, 7, None], kind).dictionary_encode()) == ([0, 7, MISSING_ID], {})
+
+
+@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1))
+@example([MISSING_ID, MISSING_ID - 1, -1, None])
+def test_a_signed_integer_outside_the_ids_is_refused(values):
+    found, reasons = integers(pa.array(values, pa.int64()))
+    good = [v for v in values if v is None or 0 <= v < MISSING_ID]
+    assert found == [MISSING_ID if v is None else v for v in good]
+    assert len(reasons) == len(values) - len(good)
+
+
+@given(st.lists(st.none() | st.integers(0, 2**64 - 1), min_size=1))
+@example([MISSING_ID, MISSING_ID - 1, 2**63, 2**64 - 1, None])
+def test_an_unsigned_integer_outside_the_ids_is_refused(values):
+    found, reasons = integers(pa.array(values, pa.uint64()))
+    assert found == [MISSING_ID if v is None else v for v in values if v is None or v < MISSING_ID]
+    for row, value in enumerate(values):
+        if value is not None and value >= MISSING_ID:
+            assert str(value) in reasons[row]
+
+
+def test_declared_booleans_are_the_ids_0_and_1():
+    assert integers(pa.array([True, False, None])) == ([1, 0, MISSING_ID], {})
+
+
+@given(st.lists(st.none() | st.integers(-5, 2**65), min_size=1))
+@example([MISSING_ID, MISSING_ID - 1, 2**64 - 1, 2**64, 10**19 - 1, 10**19, None])
+def test_text_of_a_declared_integer_is_that_integer(values):
+    words = pa.array(as_text(values), pa.string())
+    good = [v for v in values if v is None or 0 <= v < MISSING_ID]
+    expected = [MISSING_ID if v is None else v for v in good]
+    kinds = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.binary_view()]
+    for kind in [*kinds, pa.dictionary(pa.int16(), pa.string())]:
+        found, reasons = integers(words.cast(kind))
+        assert found == expected
+        assert len(reasons) == len(values) - len(good)
+
+
+def test_other_text_in_a_column_of_integers_is_refused_and_blank_text_is_missing():
+    found, reasons = integers(["007", " 12\t", "", "  ", "1.0", "a1", "-0", "٣", None])
+    assert found == [7, 12, *[MISSING_ID] * 3]
+    assert sorted(reasons) == [4, 5, 6, 7]
+    assert reasons[5].startswith("column 'c': 'a1': an integer id must be in [0, ")
 
 
 def broken_text():
@@ -233,8 +278,9 @@ def broken_text():
 
 def test_bytes_that_are_no_text_break_nothing():
     assert len(ids(broken_text())[0]) == 2
+    assert integers(broken_text())[0] == [1]
     assert dense(broken_text())[1] == {0: "column 'x': '��': is no number"}
-    assert sorted(one("t", broken_text(), spec())[1]) == [0, 1]
+    assert sorted(one("t", broken_text(), spec())[1]) == [0]
     assert sorted(one("y", broken_text(), spec())[1]) == [0]
 
 
@@ -247,8 +293,8 @@ def test_a_column_that_can_hold_no_ids_is_refused(values):
 # Lists of ids
 
 
-def bags(values):
-    encoded, reasons = one("c", values, spec(multi=True))
+def bags(values, type="integer"):  # noqa: A002
+    encoded, reasons = one("c", values, spec(multi=True, type=type))
     return encoded.batch.column("c").to_pylist(), reasons
 
 
@@ -267,16 +313,26 @@ def test_a_null_list_is_empty_and_a_null_in_it_a_missing_id(values):
 def test_lists_of_text_are_hashed(values):
     hashes = lambda words: hash_strings(pa.array(words, pa.string())).tolist()  # noqa: E731
     expected = [hashes(v) if v else [] for v in values]
-    assert bags(pa.array(values, pa.list_(pa.string()))) == (expected, {})
+    assert bags(pa.array(values, pa.list_(pa.string())), "string") == (expected, {})
 
 
 def test_lists_of_a_fixed_size_are_lists():
     assert bags(pa.array([[1, 2], None], pa.list_(pa.int64(), 2))) == ([[1, 2], []], {})
 
 
-@pytest.mark.parametrize("values", [[None, None], [[], []], [[], None]])
-def test_lists_without_a_single_id_are_empty(values):
-    assert bags(pa.array(values)) == ([[], []], {})
+@pytest.mark.parametrize("type", ["string", "integer"])
+def test_lists_that_say_nothing_are_empty_or_hold_missing_ids(type):  # noqa: A002
+    for values in ([None, None], [[], []], [[], None]):
+        assert bags(pa.array(values), type) == ([[], []], {})
+        assert bags(pa.array(values, pa.large_list(pa.null())), type) == ([[], []], {})
+    mixed = pa.array([[None, None], None, [], [None]])
+    expected = [[MISSING_ID, MISSING_ID], [], [], [MISSING_ID]]
+    assert bags(mixed, type) == (expected, {})
+    assert bags(mixed.slice(1), type) == (expected[1:], {})
+    assert bags(pa.array([[], [None]], pa.list_(pa.null(), -1)), type) == (
+        [[], [MISSING_ID]],
+        {},
+    )
 
 
 def test_the_whole_list_is_shown_when_one_id_is_wrong():
@@ -324,6 +380,14 @@ def test_any_other_label_is_refused_with_its_value(value):
 
 def test_a_log_without_any_label_is_unlabelled():
     assert labels(pa.array([None, None])) == ([None, None], {})
+
+
+def test_an_events_key_is_the_same_as_text_and_as_an_integer():
+    keys = [
+        one("k", values, spec(key="k"))[0].batch.column("__event_key").to_pylist()
+        for values in ([12, -3], ["12", "-3"])
+    ]
+    assert keys[0] == keys[1]
 
 
 def test_an_event_without_its_key_is_refused():
