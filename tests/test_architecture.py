@@ -60,3 +60,10 @@ def test_nothing_that_loads_a_file_unpickles() -> None:
         code = path.read_text(encoding="utf-8")
         for word in ("import pickle", "torch.load(", "joblib", "cloudpickle", "allow_pickle=True"):
             assert word not in code, path
+
+
+def test_every_public_name_is_there() -> None:
+    import stream_prune
+
+    for name in stream_prune.__all__:
+        assert getattr(stream_prune, name).__name__ == name
