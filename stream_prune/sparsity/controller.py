@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,10 +18,13 @@ from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.live import LiveModel, check_budget
+from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
-from stream_prune.sparsity.policies.policy import Grow, Keep, Observation, Policy, Shrink
+from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Observation, Policy, Shrink
+from stream_prune.sparsity.progress import Progress
 from stream_prune.sparsity.prove import prove
 from stream_prune.sparsity.rates import RateMultiplier
+from stream_prune.sparsity.recorder import Recorder
 from stream_prune.sparsity.rows import RowTable, capacities
 from stream_prune.sparsity.watch import Monitor, Signal, Values
 from stream_prune.stateful import State
@@ -83,11 +85,8 @@ class SparsityController:
         self._on_resize = on_resize
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
         self._collector = Collector(model, optimizer, proven.layout, CRITERIA[criterion])
-        self._scores = {
-            group.name: torch.ones(group.units, dtype=torch.float64) for group in self.groups
-        }
-        self._policy_state = policy.initial(budget.macs)
-        self._rows = self._window_rows = 0
+        self._recorder = Recorder(self._live, self._rate)
+        self._progress = Progress(policy, budget.macs, self.groups)
         if policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, budget))
         self._prepare_window()
@@ -113,21 +112,7 @@ class SparsityController:
 
     def summary(self) -> dict[str, Any]:
         """Groups, what was refused and why, widths and cost, as JSON values."""
-        cost, dense = self.cost(), self.dense_cost
-        return {
-            "groups": {group.name: group.units for group in self.groups},
-            "refused": dict(self.refused),
-            "kept": self.plan.widths,
-            "rows": dict(self.plan.rows),
-            "macs": cost.macs_inference,
-            "macs_dense": dense.macs_inference,
-            "macs_budget": self._budget.macs,
-            "parameters": cost.parameters,
-            "parameters_dense": dense.parameters,
-            "mirror_bytes": self._live.mirror_bytes,
-            "rate": self.rate,
-            "guardrail": "none: a re-adjustment is not compared with the model before it",
-        }
+        return self._recorder.summary(self._budget, self.refused)
 
     def step(
         self,
@@ -152,20 +137,35 @@ class SparsityController:
         Raises:
             RunError: the model had to be resized and could not be; it has not been changed.
         """
-        events: list[Event] = []
-        if self._rows == 0 and self.plan.rows != self._live.full.rows:
-            events.append(self._event("rows", "start", event_time, self._live.full))
+        progress, events = self._progress, list[Event]()
+
+        def record(kind: str, trigger: str, **more: Any) -> None:
+            rows, event = progress.rows, self._recorder.event
+            events.append(event(kind, trigger, rows=rows, event_time=event_time, **more))
+
+        if progress.rows == 0 and self.plan.rows != self._live.full.rows:
+            record("rows", "start", before=self._live.full)
         if rows is None:
             given = labels if labels is not None else scores
             rows = self._batch_rows if given is None else len(given)
-        self._rows += rows
-        self._window_rows += rows
+        progress.rows += rows
+        progress.window_rows += rows
         signal = self._observe(loss, labels, scores, rows)
-        alarm = signal is not None and signal.alarm
-        if alarm:
-            events.append(self._event("drift", "detector", event_time, self.plan, signal))
-        if alarm or self._window_rows >= self._window_limit:
-            events += self._end_window(event_time, signal if alarm else None)
+        alarm = signal if signal is not None and signal.alarm else None
+        if alarm is not None:
+            record("drift", "detector", signal=alarm)
+        if alarm is not None or progress.window_rows >= self._window_limit:
+            before, started = self.plan, time.perf_counter()
+            decision = self._end_window(alarm is not None)
+            if not isinstance(decision, Keep):
+                resized = "grow" if isinstance(decision, Grow) else "shrink"
+                record(
+                    resized if self.plan != before else "keep",
+                    decision.trigger,
+                    before=before,
+                    signal=alarm if decision.trigger == "drift" else None,
+                    seconds=time.perf_counter() - started,
+                )
         return tuple(events)
 
     def _observe(
@@ -179,42 +179,30 @@ class SparsityController:
             return self._drift.observe_loss(float(loss), rows)
         raise ConfigError("controller.step: drift detection needs labels and scores, or the loss")
 
-    def _end_window(self, event_time: int | None, alarm: Signal | None) -> list[Event]:
-        scored = self._collector.ready
+    def _end_window(self, alarm: bool) -> Decision:
+        """Ask the policy, and do what it says."""
+        progress, scored = self._progress, self._collector.ready
         if scored:
-            self._remember(self._collector.scores())
+            progress.remember(self._collector.scores(), self.plan)
         observation = Observation(
-            rows=self._window_rows,
+            rows=progress.window_rows,
             share=self._live.share,
             budget=self._budget.macs,
             scored=scored,
-            alarm=alarm is not None,
+            alarm=alarm,
         )
-        self._policy_state, decision = self._policy.step(self._policy_state, observation)
-        self._window_rows = 0
-        before, started = self.plan, time.perf_counter()
+        progress.policy_state, decision = self._policy.step(progress.policy_state, observation)
+        progress.window_rows = 0
         if not isinstance(decision, Keep):
             self._apply(decision)
         self._prepare_window()
-        if isinstance(decision, Keep):
-            return []
-        kind = "grow" if isinstance(decision, Grow) else "shrink"
-        return [
-            self._event(
-                kind if self.plan != before else "keep",
-                decision.trigger,
-                event_time,
-                before,
-                alarm if decision.trigger == "drift" else None,
-                time.perf_counter() - started,
-            )
-        ]
+        return decision
 
     def _apply(self, decision: Shrink | Grow) -> None:
         """Shrinking chooses among the live units, growing adds to them."""
         shrinks = isinstance(decision, Shrink)
         units = allocate(
-            self._scores,
+            self._progress.scores,
             self._live.proven.cost,
             self._budget,
             decision.density,
@@ -230,54 +218,20 @@ class SparsityController:
             self._live.resize_tables(capacities(self._live.full.rows, self._budget))
 
     def _prepare_window(self) -> None:
-        self._rate.value = self._policy.rate(self._policy_state)
-        if self._policy.wants_scores(self._policy_state, self._window_limit):
+        self._rate.value = self._policy.rate(self._progress.policy_state)
+        if self._policy.wants_scores(self._progress.policy_state, self._window_limit):
             self._collector.arm(self.plan)
         else:
             self._collector.disarm()
 
-    def _remember(self, scores: Mapping[str, Tensor]) -> None:
-        """Scores of the kept units; removed ones keep what they were last known for."""
-        for name, values in scores.items():
-            self._scores[name][list(self.plan.units[name])] = values
-
-    def _event(
-        self,
-        kind: str,
-        trigger: str,
-        event_time: int | None,
-        before: Plan,
-        signal: Signal | None = None,
-        seconds: float = 0.0,
-    ) -> Event:
-        return Event(
-            kind=kind,
-            rows=self._rows,
-            event_time=None if event_time is None else int(event_time),
-            trigger=trigger,
-            severity=None if signal is None else float(signal.severity),
-            value=None if signal is None else float(signal.value),
-            density_before=self._live.density(before),
-            density_after=self._live.density(self.plan),
-            macs_before=self._live.cost(before).macs_inference,
-            macs_after=self.cost().macs_inference,
-            plan={"units": self.plan.widths, "rows": dict(self.plan.rows)},
-            rate=self.rate,
-            seconds=seconds,
-        )
-
     def state_dict(self) -> State:
-        state: State = {
-            "policy": type(self._policy).__name__,
-            "rows": self._rows,
-            "window_rows": self._window_rows,
+        state = {
+            **self._progress.state_dict(),
+            **nested("live", self._live.state_dict()),
+            **nested("collector", self._collector.state_dict()),
         }
-        state.update(_prefixed("policy/", self._policy_state._asdict()))
-        state.update(_prefixed("live/", self._live.state_dict()))
-        state.update(_prefixed("collector/", self._collector.state_dict()))
-        state.update({f"scores/{name}": values.clone() for name, values in self._scores.items()})
         if self._drift is not None:
-            state.update(_prefixed("drift/", self._drift.state_dict()))
+            state |= nested("drift", self._drift.state_dict())
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -289,28 +243,12 @@ class SparsityController:
         Raises:
             ConfigError: the state belongs to another model, policy or kind of drift detection.
         """
-        policy = type(self._policy).__name__
-        if state["policy"] != policy:
-            raise ConfigError(f"saved controller: its policy is {state['policy']!r}, not {policy}")
-        drift = _under(state, "drift/")
+        drift = part_of(state, "drift")
         if bool(drift) != (self._drift is not None):
             raise ConfigError("saved controller: drift detection is on in one and off in the other")
-        self._live.load_state_dict(_under(state, "live/"))
-        self._policy_state = type(self._policy_state)(**_under(state, "policy/"))
-        self._scores = {name: values.clone() for name, values in _under(state, "scores/").items()}
-        self._collector.load_state_dict(_under(state, "collector/"), self.plan)
+        self._progress.load_state_dict(state)
+        self._live.load_state_dict(part_of(state, "live"))
+        self._collector.load_state_dict(part_of(state, "collector"), self.plan)
         if self._drift is not None:
             self._drift.load_state_dict(drift)
-        counters: dict[str, Any] = dict(state)
-        self._rows, self._window_rows = int(counters["rows"]), int(counters["window_rows"])
-        self._rate.value = self._policy.rate(self._policy_state)
-
-
-def _prefixed(prefix: str, state: Mapping[str, Any]) -> State:
-    return {prefix + key: value for key, value in state.items()}
-
-
-def _under(state: State, prefix: str) -> dict[str, Any]:
-    return {
-        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }
+        self._rate.value = self._policy.rate(self._progress.policy_state)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
@@ -14,6 +13,7 @@ from stream_prune.sparsity.allocate import least_share
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.mirror import Mirror
+from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
 from stream_prune.sparsity.rescale import rescale
@@ -103,7 +103,7 @@ class LiveModel:
     def state_dict(self) -> State:
         state: State = {"plan": json.dumps(self.plan.to_dict()), "groups": self._groups()}
         if self.plan.units != self.full.units:  # otherwise nothing in the mirror is needed
-            state.update({f"mirror/{k}": full for k, full in self._mirror.state_dict().items()})
+            state |= nested("mirror", self._mirror.state_dict())
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -125,17 +125,10 @@ class LiveModel:
             )
         self.resize_units(plan.units)
         self.resize_tables(plan.rows)
-        self._mirror.load_state_dict(_tensors(state, "mirror/"))
+        self._mirror.load_state_dict(part_of(state, "mirror"))
 
     def _groups(self) -> str:
         return json.dumps({group.name: group.units for group in self.proven.groups})
-
-
-def _tensors(state: State, prefix: str) -> dict[str, Tensor]:
-    found: dict[str, Any] = {
-        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }
-    return found
 
 
 def check_budget(proven: Proven, budget: Budget) -> None:
