@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from stream_prune.errors import ConfigError
+from stream_prune.sparsity.example import MODEL_ERRORS, Example
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.plan import Plan
 
@@ -169,6 +171,27 @@ class CostModel:
             for group, slope in self.other_per_unit.items()
         )
         return self.other - sum(removed)
+
+
+def dense_cost(model: nn.Module, example: Example) -> Cost:
+    """What a model costs as it is, measured on an example; the model is left as it was.
+
+    Raises:
+        ConfigError: the model cannot be run on the example.
+    """
+    trained = frozenset(name for name, param in model.named_parameters() if param.requires_grad)
+    training = [module for module in model.modules() if module.training]
+    model.eval()  # counting must not move running statistics
+    try:
+        measured = measure(model, lambda: example.call(model), example.rows, trained)
+    except MODEL_ERRORS as error:
+        raise ConfigError(
+            f"example: the model {type(model).__name__} cannot be run on it: {error}"
+        ) from error
+    finally:
+        for module in training:
+            module.training = True
+    return CostModel.build(model, Layout(model, ()), measured, {}).cost(Plan.full(()))
 
 
 def _term(layout: Layout, name: str, shape: tuple[int, ...]) -> _Term:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from stream_prune.errors import ConfigError
 
+MODEL_ERRORS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a forward pass raises on inputs that are not for the model."""
+
 
 class Example:
     """Inputs that the model can be called with.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from stream_prune.errors import RunError
 from stream_prune.sparsity.groups import named_tensors, owner
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.mirror import Mirror
+from stream_prune.sparsity.optimizer_state import element_states
 from stream_prune.sparsity.plan import Plan
 
 _MAX_REFERENCES = 2  # the parameter itself, and the gradient accumulator of a finished graph
@@ -43,7 +43,7 @@ def resize(
     before, after = layout.kept(old), layout.kept(new)
     tensors = dict(named_tensors(model))
     changed = [name for name in layout.shapes if not _same(before[name], after[name])]
-    states = {name: _moving_state(optimizer, name, tensors[name]) for name in changed}
+    states = {name: element_states(optimizer, name, tensors[name]) for name in changed}
     for name in changed:
         _check_swappable(name, tensors[name])
     for name in changed:
@@ -64,29 +64,6 @@ def resize(
 
 def _same(a: dict[int, Tensor], b: dict[int, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[axis], b[axis]) for axis in a)
-
-
-def _moving_state(optimizer: Optimizer | None, name: str, param: Tensor) -> dict[str, Tensor]:
-    """The entries of the optimizer's state that have the parameter's shape."""
-    if optimizer is None or param not in optimizer.state:
-        return {}
-    moving: dict[str, Tensor] = {}
-    for key, value in optimizer.state[param].items():
-        if isinstance(value, Tensor) and value.shape == param.shape:
-            moving[key] = value
-        elif not (_is_scalar(value) or (isinstance(value, Tensor) and value.dim() == 0)):
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise RunError(
-                f"optimizer {type(optimizer).__name__}: state {key!r} of parameter {name!r} is "
-                f"{shape}, neither a scalar nor of the parameter's shape {tuple(param.shape)}: "
-                "it cannot follow a resize; use an optimizer with element-wise state "
-                "(Adam, AdamW, SGD, Adagrad, RMSprop)"
-            )
-    return moving
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, (int, float, bool))
 
 
 def _check_swappable(name: str, tensor: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.cost import Measurement, measure
-from stream_prune.sparsity.example import Example, differentiable, flatten
+from stream_prune.sparsity.example import MODEL_ERRORS, Example, differentiable, flatten
 from stream_prune.sparsity.groups import Group, named_tensors
 from stream_prune.sparsity.layout import Layout, gather
 from stream_prune.sparsity.mirror import Mirror
@@ -20,7 +20,6 @@ from stream_prune.sparsity.surgery import resize
 
 _DRAWS = 4  # weights are redrawn when the removed units happen to be dead on the whole example
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-_MODEL_ERRORS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class DisprovedError(Exception):
@@ -131,7 +130,7 @@ class Trial:
         try:
             measured = self.measure()
             outcome = self._backward(seed)
-        except _MODEL_ERRORS as error:
+        except MODEL_ERRORS as error:
             failure = str(error).partition("\n")[0] or type(error).__name__
         # Only here, where the graph of a failed pass is gone, can parameters be resized.
         resize(self.model, None, layout, mirror, plan, everything)
@@ -182,10 +181,10 @@ def _precise(duplicate: nn.Module, example: Example) -> tuple[nn.Module, Example
     try:
         wide, batch = copy.deepcopy(duplicate).double(), example.double()
         batch.call(wide)
-    except _MODEL_ERRORS:
+    except MODEL_ERRORS:
         try:
             example.call(duplicate)
-        except _MODEL_ERRORS as error:
+        except MODEL_ERRORS as error:
             raise ConfigError(
                 f"example: the model {type(duplicate).__name__} cannot be run on it: {error}"
             ) from error

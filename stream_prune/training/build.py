@@ -15,9 +15,8 @@ from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
 from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
 from stream_prune.sparsity.controller import SparsityController
-from stream_prune.sparsity.cost import Cost, CostModel, measure
-from stream_prune.sparsity.layout import Layout
-from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.cost import dense_cost
+from stream_prune.sparsity.example import Example
 from stream_prune.training.config import OptimizerConfig, TrainingConfig
 from stream_prune.training.learner import Learner
 
@@ -76,11 +75,11 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     tables.
     """
     device = resolve_device(config.device)
-    head = _head(config, spec).to(device)
+    head = _head(config, spec).to(device).eval()  # learning is what puts it into training mode
     tables = _tables(config, spec, device)
     optimizer = _optimizer(config.optimizer, head, device)
     example = _example(config, spec, device)
-    cost = _dense_cost(head, example)
+    cost = dense_cost(head, Example(example))
     controller = _controller(config, head, optimizer, tables, example)
     full = {table.name: table.capacity for table in table_configs(config, spec)}
     return Learner(tables, head, optimizer, controller, device, cost, full)
@@ -132,13 +131,6 @@ def _example(
     shape = (EXAMPLE_ROWS, len(spec.categorical), config.model.dim)
     rows = torch.randn(shape, generator=generator)
     return dense.to(device), rows.to(device).requires_grad_()
-
-
-def _dense_cost(head: nn.Module, example: tuple[Tensor, Tensor]) -> Cost:
-    trained = frozenset(name for name, _ in head.named_parameters())
-    head.eval()  # counting must not move the running statistics
-    measured = measure(head, lambda: head(*example), EXAMPLE_ROWS, trained)
-    return CostModel.build(head, Layout(head, ()), measured, {}).cost(Plan.full(()))
 
 
 def _controller(

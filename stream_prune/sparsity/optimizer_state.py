@@ -1,0 +1,42 @@
+"""Optimizer state that has an entry per weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stream_prune.errors import RunError
+
+
+def element_states(optimizer: Optimizer | None, name: str, param: Tensor) -> dict[str, Tensor]:
+    """The entries of the optimizer's state that have the parameter's shape, by name.
+
+    Args:
+        optimizer: None: there is none, and nothing is found.
+        name: of the parameter, for the message.
+        param: the parameter.
+
+    Raises:
+        RunError: it holds state of another shape for the parameter (scalars are no such state).
+    """
+    if optimizer is None or param not in optimizer.state:
+        return {}
+    found: dict[str, Tensor] = {}
+    for key, value in optimizer.state[param].items():
+        if isinstance(value, Tensor) and value.shape == param.shape:
+            found[key] = value
+        elif not (_is_scalar(value) or (isinstance(value, Tensor) and value.dim() == 0)):
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise RunError(
+                f"optimizer {type(optimizer).__name__}: state {key!r} of parameter {name!r} is "
+                f"{shape}, neither a scalar nor of the parameter's shape {tuple(param.shape)}: "
+                "it cannot follow the weights; use an optimizer with element-wise state "
+                "(Adam, AdamW, SGD, Adagrad, RMSprop)"
+            )
+    return found
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float, bool))
