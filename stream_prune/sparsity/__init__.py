@@ -1,4 +1,4 @@
-"""The plugin: keeps any torch model physically small while it trains.
+"""The plugin: keeps any torch model physically small, or its weights sparse, while it trains.
 
 Its names are loaded when they are first used.
 """
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from stream_prune.sparsity.budget import Budget as Budget
     from stream_prune.sparsity.controller import SparsityController as SparsityController
     from stream_prune.sparsity.cost import Cost as Cost
+    from stream_prune.sparsity.elements.controller import ElementController as ElementController
     from stream_prune.sparsity.events import Event as Event
     from stream_prune.sparsity.plan import Plan as Plan
     from stream_prune.sparsity.policies.ads import ADS as ADS
+    from stream_prune.sparsity.policies.dsl import DSL as DSL
+    from stream_prune.sparsity.policies.rigl import RigL as RigL
+    from stream_prune.sparsity.policies.set_evolution import SET as SET
     from stream_prune.sparsity.policies.static import Static as Static
     from stream_prune.sparsity.rows import RowTable as RowTable
 
@@ -22,9 +26,13 @@ _HOME = {
     "ADS": "policies.ads",
     "Budget": "budget",
     "Cost": "cost",
+    "DSL": "policies.dsl",
+    "ElementController": "elements.controller",
     "Event": "events",
     "Plan": "plan",
+    "RigL": "policies.rigl",
     "RowTable": "rows",
+    "SET": "policies.set_evolution",
     "SparsityController": "controller",
     "Static": "policies.static",
 }

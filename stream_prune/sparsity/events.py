@@ -13,15 +13,17 @@ class Event:
     """One decision, or one alarm.
 
     Attributes:
-        kind: "drift" (an alarm), "shrink", "grow" (the model was resized), "rows" (tables were).
+        kind: "drift" (an alarm), "shrink", "grow" (the model was resized), "rows" (tables were),
+            "mask" (weights were masked at the start), "rewire" (masks were moved).
         rows: examples seen so far.
         event_time: of the batch it happened after, ms since the epoch; None if not given.
         trigger: why: "start", "warm-up", "step", "drift", "clock", "regrown" or "detector".
         severity: of the alarm, in standard deviations of the slice loss (rising is positive).
         value: the slice loss that raised the alarm.
-        density_before, density_after: kept units over all units.
+        density_before, density_after: kept units over all units; of masks kept weights over all.
         macs_before, macs_after: MACs per example (inference).
-        plan: kept units per group, and rows per table, afterwards.
+        plan: kept units per group, and rows per table, afterwards; of masks kept weights per
+            parameter, and how many of them are others than before.
         rate: the learning-rate multiplier from now on.
         seconds: how long it took.
     """
