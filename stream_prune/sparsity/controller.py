@@ -43,7 +43,7 @@ class SparsityController:
         example: inputs as the model takes them: a tensor, a tuple of positional or a mapping of
             keyword arguments. A few examples are enough.
         drift: tells the policy when the stream has moved; None: never.
-        criterion: importance of a unit, "taylor" or "magnitude".
+        criterion: importance of a unit, one of the names in ``CRITERIA``.
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.

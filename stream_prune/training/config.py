@@ -15,9 +15,11 @@ from stream_prune.drift.monitor import DriftMonitor
 from stream_prune.drift.page_hinkley import PageHinkley
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.policies.ads import ADS
 from stream_prune.sparsity.policies.static import Static
 from stream_prune.training.dataclass_reader import plain, read
+from stream_prune.training.elements_config import ElementsConfig
 
 DETECTORS: dict[str, type[Detector]] = {"cusum": Cusum, "adwin": Adwin, "page_hinkley": PageHinkley}
 POLICIES: dict[str, type[ADS] | type[Static]] = {"ads": ADS, "static": Static}
@@ -112,7 +114,7 @@ class SparsityConfig:
         budget: what a settled plan may cost.
         policy: ads (adaptive) or static.
         parameters: the policy's own settings.
-        criterion: taylor or magnitude.
+        criterion: taylor, magnitude, movement or activation_variance.
         window_rows: rows between two decisions.
     """
 
@@ -125,7 +127,7 @@ class SparsityConfig:
     def __post_init__(self) -> None:
         _one_of(tuple(POLICIES), policy=self.policy)
         self.build_policy()  # its settings are wrong now or never
-        _one_of(("taylor", "magnitude"), criterion=self.criterion)
+        _one_of(tuple(CRITERIA), criterion=self.criterion)
         _at_least(1, window_rows=self.window_rows)
 
     def build_policy(self) -> ADS | Static:
@@ -212,7 +214,8 @@ class TrainingConfig:
         threads: of torch; results are bit-identical for equal numbers.
         device: auto, cpu or cuda.
         follow: tail the log until it ends, instead of ending with what is there.
-        sparsity: None trains the model dense.
+        sparsity: units and rows that are removed while training; None: none.
+        elements: masks on single weights; None: none.
         drift: None feeds the policy no alarms.
     """
 
@@ -226,6 +229,7 @@ class TrainingConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     tables: TablesConfig = field(default_factory=TablesConfig)
     sparsity: SparsityConfig | None = None
+    elements: ElementsConfig | None = None
     drift: DriftConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -234,6 +238,8 @@ class TrainingConfig:
         _at_least(0, seed=self.seed)
         _at_least(1, threads=self.threads)
         _one_of(("auto", "cpu", "cuda"), device=self.device)
+        if self.elements is not None and self.sparsity is not None:
+            raise ConfigError("elements: go without `sparsity`: a model is compacted or masked")
         if self.drift is not None and self.sparsity is None:
             raise ConfigError("drift: there is no sparsity policy to act on alarms: add `sparsity`")
 

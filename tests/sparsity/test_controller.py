@@ -15,6 +15,7 @@ from torch.optim import SGD, Adagrad, Adam
 from stream_prune.drift import Cusum, DriftMonitor
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity import ADS, Budget, Event, SparsityController, Static
+from stream_prune.sparsity.criteria import CRITERIA
 
 ROWS = 50
 FAST = ADS(warmup_rows=400, shrink_steps=2, settle_windows=1, regrow_density=0.6, regrow_windows=2)
@@ -114,7 +115,7 @@ def test_units_that_come_back_have_the_weights_they_left_with() -> None:
     assert one_step <= 3e-3 * 1.01  # the step before the shrink is all that lies between
 
 
-@pytest.mark.parametrize("criterion", ["taylor", "magnitude"])
+@pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("optimizer", [Adam, Adagrad, SGD])
 def test_every_criterion_prunes_under_every_optimizer(criterion: str, optimizer: type) -> None:
     controller, model, bound = make(criterion=criterion, optimizer=optimizer)

@@ -12,7 +12,14 @@ from torch.utils.hooks import RemovableHandle
 
 from stream_prune.errors import RunError
 from stream_prune.sparsity.allocate import normalise
-from stream_prune.sparsity.criteria.criterion import Criterion, Slices
+from stream_prune.sparsity.criteria.activations import Reading
+from stream_prune.sparsity.criteria.criterion import (
+    Activations,
+    Criterion,
+    Slices,
+    Steps,
+    Weights,
+)
 from stream_prune.sparsity.groups import Group, Member, named_tensors
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.plan import Plan
@@ -26,13 +33,18 @@ class _LiveMember(NamedTuple):
 
 
 class Collector:
-    """Adds up a criterion before the optimizer's steps, while armed.
+    """Adds up a criterion at the optimizer's steps, while armed.
+
+    A step without any gradient (they were dropped) is none.
 
     Args:
         model: the model; its parameters are looked up when armed.
         optimizer: the optimizer whose step marks where weights and gradients belong together.
         layout: the groups.
         criterion: what to evaluate.
+
+    Raises:
+        ConfigError: the criterion cannot see one of the groups.
     """
 
     def __init__(
@@ -42,6 +54,7 @@ class Collector:
         self._optimizer = optimizer
         self._layout = layout
         self._criterion = criterion
+        self._reading = Reading(model, layout) if isinstance(criterion, Activations) else None
         self._members: dict[str, tuple[list[_LiveMember], list[_LiveMember]]] = {}
         self._hook: RemovableHandle | None = None
         self._sums: dict[str, Tensor] = {}
@@ -65,7 +78,9 @@ class Collector:
             )
             for group in self._layout.groups
         }
-        if self._criterion.every_step:
+        if self._reading is not None:
+            self._reading.open(plan)
+        if not isinstance(self._criterion, Weights):
             self._hook = self._optimizer.register_step_pre_hook(self._before_step)
 
     def disarm(self) -> None:
@@ -73,6 +88,8 @@ class Collector:
         if self._hook is not None:
             self._hook.remove()
         self._hook = None
+        if self._reading is not None:
+            self._reading.close()
         self._members, self._sums, self._steps = {}, {}, 0
 
     @property
@@ -82,7 +99,7 @@ class Collector:
     @property
     def ready(self) -> bool:
         """Whether scores are at hand."""
-        return self.armed and (self._steps > 0 or not self._criterion.every_step)
+        return self.armed and (self._steps > 0 or isinstance(self._criterion, Weights))
 
     def scores(self) -> dict[str, Tensor]:
         """Per group float64 [K], divided by its mean over the kept units.
@@ -90,26 +107,43 @@ class Collector:
         Raises:
             RunError: a score is not finite.
         """
-        sums = self._sums if self._criterion.every_step else self._evaluate()
-        for name, values in sums.items():
+        scores = self._scores()
+        for name, values in scores.items():
             if not bool(torch.isfinite(values).all()):
                 raise RunError(
-                    f"group {name!r}: weights or gradients of the scored window are not finite; "
+                    f"group {name!r}: what was scored in the window is not finite; "
                     "lower the learning rate or go back to an earlier checkpoint"
                 )
-        return {name: normalise(values) for name, values in sums.items()}
+        return {name: normalise(values) for name, values in scores.items()}
+
+    def _scores(self) -> dict[str, Tensor]:
+        criterion = self._criterion
+        if isinstance(criterion, Weights):
+            return self._evaluate(criterion)
+        if isinstance(criterion, Steps):
+            return {name: criterion.settle(total) for name, total in self._sums.items()}
+        assert self._reading is not None
+        return {name: criterion.score(seen) for name, seen in self._reading.moments.items()}
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        del optimizer, args, kwargs
-        for name, values in self._evaluate().items():
-            self._sums[name] = self._sums[name] + values if name in self._sums else values
+        del args, kwargs
+        stepped = any(
+            param.grad is not None for group in optimizer.param_groups for param in group["params"]
+        )
+        if self._reading is not None:
+            self._reading.count(stepped=stepped)
+        if not stepped:
+            return
         self._steps += 1
+        if isinstance(self._criterion, Steps):
+            for name, values in self._evaluate(self._criterion).items():
+                self._sums[name] = self._sums[name] + values if name in self._sums else values
 
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, Tensor]:
+    def _evaluate(self, criterion: Weights | Steps) -> dict[str, Tensor]:
         return {
-            name: self._criterion.score(_slices(produced), _slices(consumed)).cpu()
+            name: criterion.score(_slices(produced), _slices(consumed)).cpu()
             for name, (produced, consumed) in self._members.items()
         }
 
@@ -121,7 +155,8 @@ class Collector:
         return _LiveMember(tensor, member.axis, taken, len(plan.units[group.name]))
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        sums = {f"sum/{name}": values.clone() for name, values in self._sums.items()}
+        kept = self._sums if self._reading is None else self._reading.moments
+        sums = {f"sum/{name}": values.clone() for name, values in kept.items()}
         return {"armed": int(self.armed), "steps": self._steps, **sums}
 
     def load_state_dict(self, state: dict[str, Any], plan: Plan) -> None:
@@ -130,11 +165,15 @@ class Collector:
         if state["armed"]:
             self.arm(plan)
         self._steps = int(state["steps"])
-        self._sums = {
+        sums = {
             key.removeprefix("sum/"): value.clone()
             for key, value in state.items()
             if key.startswith("sum/")
         }
+        if self._reading is None:
+            self._sums = sums
+        else:
+            self._reading.moments = sums
 
 
 def _slices(members: Sequence[_LiveMember]) -> list[Slices]:

@@ -24,14 +24,42 @@ Score = Callable[[Sequence[Slices], Sequence[Slices]], Tensor]
 """From the slices that produce the units and those that consume them to float64 [K]."""
 
 
-class Criterion(NamedTuple):
-    """A scoring function and when it is evaluated.
+def _as_it_is(total: Tensor) -> Tensor:
+    return total
+
+
+class Weights(NamedTuple):
+    """A criterion of weights, evaluated once, when scores are asked for.
 
     Attributes:
         score: the function.
-        every_step: evaluate it before every optimizer step of a scored window, and add up (it
-            needs gradients); otherwise it is evaluated once, when scores are asked for.
     """
 
     score: Score
-    every_step: bool
+
+
+class Steps(NamedTuple):
+    """A criterion of weights and gradients, evaluated before every optimizer step, and added up.
+
+    Attributes:
+        score: the function.
+        settle: from the sum over the scored window to scores that are not negative, both
+            float64 [K].
+    """
+
+    score: Score
+    settle: Callable[[Tensor], Tensor] = _as_it_is
+
+
+class Activations(NamedTuple):
+    """A criterion of what the layers that read the units are given.
+
+    Attributes:
+        score: from float64 [K, n, 3], the number of values, their sum and the sum of their
+            squares for each of the n inputs that a unit feeds, to float64 [K].
+    """
+
+    score: Callable[[Tensor], Tensor]
+
+
+Criterion = Weights | Steps | Activations
