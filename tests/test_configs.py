@@ -63,6 +63,8 @@ def test_a_configuration_runs(
         changes |= {"source.rows": 1_500, "source.folder": folder}
     if config.training.sparsity is not None:
         changes |= EARLY
+    if config.training.elements is not None:
+        changes["elements.parameters.every"] = 2
     changes["registry"] = "null"  # curves in MLflow are the end-to-end test's
     arguments = [f"--set={key}={value}" for key, value in changes.items()]
     assert run(["replay", str(path), *arguments]) == 0
@@ -72,6 +74,9 @@ def test_a_configuration_runs(
     if config.training.sparsity is not None:
         assert summary["shrinks"] >= 1
         assert summary["macs_inference"] <= summary["dense_macs_inference"] / 2
+    if config.training.elements is not None:
+        assert summary["rewirings"] >= 1
+        assert summary["parameters"] < summary["dense_parameters"] / 4
 
 
 @pytest.mark.parametrize("path", FEATURES, ids=[path.name for path in FEATURES])

@@ -16,9 +16,10 @@ from stream_prune.features import FeatureSpec
 from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
 from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.cost import dense_cost
+from stream_prune.sparsity.elements.controller import ElementController
 from stream_prune.sparsity.example import Example
 from stream_prune.training.config import OptimizerConfig, TrainingConfig
-from stream_prune.training.learner import Learner
+from stream_prune.training.learner import Controller, Learner
 
 EXAMPLE_ROWS = 8
 
@@ -139,8 +140,17 @@ def _controller(
     optimizer: Optimizer,
     tables: EmbeddingTables,
     example: tuple[Tensor, Tensor],
-) -> SparsityController | None:
-    sparsity = config.sparsity
+) -> Controller | None:
+    sparsity, elements = config.sparsity, config.elements
+    if elements is not None:
+        return ElementController(
+            head,
+            optimizer,
+            policy=elements.build_policy(),
+            density=elements.density,
+            example=example,
+            seed=part_seed(config.seed, "elements"),
+        )
     if sparsity is None:
         return None
     return SparsityController(

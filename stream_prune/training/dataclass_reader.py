@@ -83,6 +83,12 @@ def _value(hint: Any, value: object, path: str) -> Any:
             return None
         (hint,) = (argument for argument in arguments if argument is not type(None))
         return _value(hint, value, path)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ConfigError(
+                f"{path} = {value!r}: must be one of {', '.join(map(str, arguments))}"
+            )
+        return value
     if dataclasses.is_dataclass(hint):
         return read(typing.cast(type, hint), value, path)
     if origin is tuple:

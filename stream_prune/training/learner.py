@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,45 @@ from torch.optim import Optimizer
 
 from stream_prune.embedding.tables import EmbeddingTables
 from stream_prune.minibatch.batch import MiniBatch
-from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.events import Event
+from stream_prune.sparsity.plan import Plan
+from stream_prune.stateful import Stateful
 
 Probabilities = npt.NDArray[np.float32]
+
+
+class Controller(Stateful, Protocol):
+    """What a learner needs of a controller, be it of units or of elements."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """What stays dense, with the reason."""
+        ...
+
+    @property
+    def plan(self) -> Plan | None:
+        """The kept units; None where nothing is ever resized."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """The learning-rate multiplier in force."""
+        ...
+
+    def cost(self) -> Cost:
+        """What the model costs as it is."""
+        ...
+
+    def step(
+        self,
+        *,
+        labels: npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+        event_time: int,
+    ) -> tuple[Event, ...]:
+        """Called after every optimizer step; may change the model."""
+        ...
 
 
 @dataclass
@@ -29,7 +64,7 @@ class Learner:
         tables: the embedding tables; ``[F*B] ids -> [B, F, D]``.
         head: ``(dense [B, N], embeddings [B, F, D]) -> logits [B]``.
         optimizer: of the head; the tables bring their own.
-        controller: keeps the head and the tables small; None: dense.
+        controller: keeps the head and the tables small, or the head sparse; None: dense.
         device: where both live.
         dense_cost: the full head's cost per example.
         full_rows: capacity of every table at full size.
@@ -38,7 +73,7 @@ class Learner:
     tables: EmbeddingTables
     head: nn.Module
     optimizer: Optimizer
-    controller: SparsityController | None
+    controller: Controller | None
     device: torch.device
     dense_cost: Cost
     full_rows: Mapping[str, int]

@@ -36,6 +36,7 @@ class Progress:
     drift_alarms: int = 0
     shrinks: int = 0
     grows: int = 0
+    rewirings: int = 0
     macs_training: int = 0
     macs_inference: int = 0
     capacity_share_max: float = 0.0
@@ -64,6 +65,7 @@ class Progress:
         self.drift_alarms += event == "drift"
         self.shrinks += event == "shrink"
         self.grows += event == "grow"
+        self.rewirings += event == "rewire"
 
     @property
     def warm(self) -> bool:
@@ -83,7 +85,7 @@ class Progress:
         """Counts, mean MACs per learned example, greatest shares of rows; no wall-clock time."""
         names = (
             "windows empty_windows rows_scored rows_learned rows_unlabelled batches_learned "
-            "drift_alarms shrinks grows"
+            "drift_alarms shrinks grows rewirings"
         )
         return {name: getattr(self, name) for name in names.split()} | {
             "mean_macs_training": _mean(self.macs_training, self.rows_learned),

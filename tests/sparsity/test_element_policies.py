@@ -112,8 +112,8 @@ def test_dsl_adds_up_gradients_of_the_last_steps_before_a_rewiring() -> None:
         (RigL, {"anneal_steps": 0}, "rigl.anneal_steps = 0"),
         (RigL, {"anneal_steps": 9, "every": -1}, "rigl.every = -1"),
         (RigL, {"anneal_steps": 9, "fraction": 1.5}, "rigl.fraction = 1.5"),
-        (SET, {"every": 0}, "set_evolution.every = 0"),
-        (SET, {"fraction": 2.0}, "set_evolution.fraction = 2.0"),
+        (SET, {"every": 0}, "set.every = 0"),
+        (SET, {"fraction": 2.0}, "set.fraction = 2.0"),
     ],
 )
 def test_a_setting_out_of_range_is_named(

@@ -71,6 +71,37 @@ def test_a_configuration_survives_json():
         ),
         ({"drift": {"parameters": {"h": -1}}}, r"^drift\.parameters: .*h = -1 must be positive"),
         ({"drift": {}}, r"^drift: there is no sparsity policy"),
+        ({"elements": {}}, r"^elements\.density: is missing"),
+        ({"elements": {"density": 1.4}}, r"^elements\.density = 1.4: must be in \(0, 1\]"),
+        (
+            {"elements": {"density": 0.2, "policy": "ads"}},
+            r"^elements\.policy = 'ads': must be one of dsl, rigl, set_evolution",
+        ),
+        (
+            {"elements": {"density": 0.2, "policy": "set_evolution", "parameters": {"every": 0}}},
+            r"^elements\.parameters\.every = 0: must be at least 1",
+        ),
+        (
+            {
+                "elements": {
+                    "density": 0.2,
+                    "policy": "dsl",
+                    "parameters": {"anneal_steps": 9, "densities": "flat"},
+                }
+            },
+            r"^elements\.parameters\.densities = 'flat': must be one of uniform, erk",
+        ),
+        (
+            {"elements": {"density": 0.2}},
+            r"^elements\.parameters\.anneal_steps: is missing",
+        ),
+        (
+            {
+                "elements": {"density": 0.2, "policy": "set_evolution"},
+                "sparsity": {"budget": {"macs": 0.2}},
+            },
+            r"^elements: go without `sparsity`",
+        ),
         ({"checkpoint": {"keep": 0}}, r"^checkpoint\.keep = 0: must be 1 or more"),
         ({"evaluation": {"every_windows": 0}}, r"^evaluation\.every_windows = 0: must be 1"),
         ({"device": "tpu"}, r"^device = 'tpu': must be one of auto, cpu, cuda"),

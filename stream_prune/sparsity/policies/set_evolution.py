@@ -45,7 +45,7 @@ class SET:
     fraction: float = 0.3
 
     def __post_init__(self) -> None:
-        check_schedule("set_evolution", every=self.every, fraction=self.fraction)
+        check_schedule("set", every=self.every, fraction=self.fraction)
 
     @property
     def densities(self) -> Literal["erk"]:
