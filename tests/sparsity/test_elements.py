@@ -324,6 +324,20 @@ def test_a_removed_weight_stays_zero_even_under_a_gradient_that_is_not_finite() 
     assert torch.isfinite(weight).all()
 
 
+def test_a_removed_weight_that_somebody_sets_is_zero_again_after_the_next_step() -> None:
+    made = make(SET(every=100), optimizer="momentum")
+    controller, model, optimizer, _ = made
+    learn(made, 0)
+    weight = model.top[0].weight
+    removed = ~controller.mask("top.0.weight")
+    with torch.no_grad():  # as dense weights and a dense run's momentum that are loaded
+        weight.add_(1.0)
+        optimizer.state[weight]["momentum_buffer"].add_(1.0)
+    learn(made, 1)
+    assert not weight[removed].any()
+    assert bool(weight[~removed].any())
+
+
 def test_weights_or_gradients_that_are_not_finite_are_told_before_anything_moves() -> None:
     made = make(RigL(anneal_steps=99, every=1))
     controller, model, optimizer, _ = made
