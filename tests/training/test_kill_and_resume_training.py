@@ -61,7 +61,7 @@ def test_a_run_killed_at_random_steps_ends_with_the_same_bits(tmp_path: Path, va
         [sys.executable, "-c", SUPERVISOR, configs, json.dumps([*steps, 0])],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
         check=True,
     )
     assert run.stdout.split() == ["9"] * KILLED + ["ended"], (steps, run.stderr)
