@@ -228,6 +228,27 @@ def test_a_state_of_another_policy_or_model_is_refused() -> None:
         make(params=["top.0.weight"])[0].load_state_dict(state)
 
 
+def test_kept_weights_start_scaled_to_the_spread_that_their_layer_was_built_for() -> None:
+    torch.manual_seed(0)
+    layer, dense = nn.Linear(400, 300), nn.Linear(400, 300)
+    dense.load_state_dict(layer.state_dict())
+    inputs = torch.randn(64, 400)
+    controller = ElementController(
+        layer,
+        Adam(layer.parameters()),
+        policy=SET(),
+        density=0.1,
+        example=inputs,
+        params=["weight", "bias"],
+    )
+    kept = controller.mask("weight")
+    factor = (kept.numel() / int(kept.sum())) ** 0.5
+    assert torch.allclose(layer.weight[kept], dense.weight[kept] * factor)
+    assert torch.equal(layer.bias, dense.bias * controller.mask("bias"))
+    with torch.no_grad():
+        assert float(layer(inputs).std() / dense(inputs).std()) == pytest.approx(1, abs=0.05)
+
+
 def test_equal_seeds_give_equal_masks_and_leave_the_global_generator_alone() -> None:
     masks = []
     for seed in (1, 1, 2):

@@ -31,7 +31,9 @@ class ElementController:
     weights after it. Not to be put on a model together with a ``SparsityController``.
 
     Args:
-        model: the model, freshly initialised; its removed weights are set to zero at once.
+        model: the model, freshly initialised; its removed weights are set to zero at once, and
+            those of a matrix that are kept multiplied by sqrt(all / kept), so that a layer's output
+            spreads as it was initialised to (in the papers they are left as drawn).
         optimizer: a torch optimizer with element-wise state that trains it.
         policy: when to rewire and how much, e.g. ``RigL(anneal_steps=10_000)``.
         density: share of the masked tensors' weights that is kept, in (0, 1]; held to the weight.

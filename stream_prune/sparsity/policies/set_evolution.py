@@ -37,8 +37,8 @@ class SET:
 
     Differs from the paper in: there the smallest positive and the largest negative weights are
     dropped, each a share of their own sign, and grown weights are random; here the smallest |w| of
-    both signs go and new weights are 0, as with RigL and DSL. Optimizer state of dropped weights is
-    cleared, and no row loses its last weight.
+    both signs go and new weights are 0, as with RigL and DSL. Kept weights start scaled up,
+    optimizer state of dropped weights is cleared, and no row loses its last weight.
     """
 
     every: int = 100
