@@ -49,10 +49,10 @@ class DSL:
     the steps' mini-batches together.
 
     Differs from the paper in: a mask has exactly the budget's number of weights (there a coin is
-    tossed for each, so the number varies), kept weights start scaled up, vectors (biases) stay dense unless they are named (there
-    every tensor is masked), optimizer state of dropped weights is cleared and does not build up
-    again (in the official code the moments of pruned weights go on), and no row loses its last
-    weight. No figure of the paper is claimed.
+    tossed for each, so the number varies), kept weights start scaled up, vectors (biases) stay
+    dense unless they are named (there every tensor is masked), optimizer state of dropped weights
+    is cleared and does not build up again (in the official code the moments of pruned weights go
+    on), and no row loses its last weight. No figure of the paper is claimed.
 
     >>> dsl = DSL(anneal_steps=100, every=50, fraction_end=0.1)
     >>> state = dsl.initial()

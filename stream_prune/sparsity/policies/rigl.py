@@ -39,9 +39,9 @@ class RigL:
     section 3 and algorithm 1.
 
     Differs from the paper in: a step that rewires also trains (there it takes the place of the
-    optimizer's step), the dropped share is rounded up, kept weights start scaled up, optimizer state of
-    dropped weights is cleared, and no row loses its last weight. Whether the first layer stays dense is left to the
-    user, who may name the tensors.
+    optimizer's step), the dropped share is rounded up, kept weights start scaled up, optimizer
+    state of dropped weights is cleared, and no row loses its last weight. Whether the first layer
+    stays dense is left to the user, who may name the tensors.
     """
 
     anneal_steps: int
