@@ -1,6 +1,7 @@
-"""Finds candidate groups with Torch-Pruning's dependency graph (the only file that imports it).
+"""Finds candidate groups: by experiment, or else with Torch-Pruning's dependency graph.
 
-None of its pruning functions is used; what it says is a guess that :mod:`prove` checks.
+The only file that imports Torch-Pruning; none of its pruning functions is used. What either says is
+a guess that :mod:`prove` checks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from stream_prune.sparsity.example import differentiable
 from stream_prune.sparsity.groups import Group, Member, named_tensors
+from stream_prune.sparsity.probe import Probe, UnclearError, UnitsAreOutputsError
 
 _HEAD_COUNTS = ("num_heads", "n_heads", "heads", "n_head", "nhead", "num_attention_heads")
 _MIXES = (nn.LayerNorm, nn.GroupNorm, nn.LSTM, nn.MultiheadAttention)
@@ -40,56 +43,120 @@ class Discovery:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def discover(
-    model: nn.Module, forward: Callable[[], Any], tensors_of: Callable[[Any], list[Tensor]]
-) -> Discovery:
+def discover(model: nn.Module, forward: Callable[[], Any]) -> Discovery:
     """Propose a group for every Linear and Conv layer.
 
     Args:
         model: a copy of the full model that may be spoilt, in evaluation mode, all of whose
             floating parameters require gradients.
         forward: runs an example batch through it.
-        tensors_of: flattens the output of ``forward`` to the tensors that carry gradients.
     """
     found = Discovery()
+    tied = _tied(model)
+    layers = [n for n, m in model.named_modules() if isinstance(m, (nn.Linear, _CONV))]
+    candidates: dict[str, Candidate] = {}
+    unclear: list[str] = []
+    try:
+        probe = Probe(model, forward)
+    except Exception:  # noqa: BLE001 (whatever it is, the graph is asked instead)
+        unclear, layers = layers, []
+    for name in layers:
+        try:
+            group = probe.group(name)
+            _refuse_tied(group, tied)
+        except UnitsAreOutputsError:
+            found.refused[name or "(model)"] = "its units are outputs of the model"
+        except _RefusedError as refusal:
+            found.refused[name] = str(refusal)
+        except UnclearError:
+            unclear.append(name)
+        else:
+            candidates[name] = Candidate(group)
+    if unclear:
+        candidates |= _from_graph(model, forward, unclear, tied, found.refused)
+    found.candidates = [candidates[name] for name, _ in model.named_modules() if name in candidates]
+    return found
+
+
+def _from_graph(
+    model: nn.Module,
+    forward: Callable[[], Any],
+    wanted: list[str],
+    tied: dict[str, str],
+    refused: dict[str, str],
+) -> dict[str, Candidate]:
+    """Candidates for the layers in ``wanted``; what cannot be offered goes to ``refused``."""
+    found: dict[str, Candidate] = {}
     try:
         graph = tp.DependencyGraph().build_dependency(
             model,
             (),
             forward_fn=lambda _, __: forward(),
-            output_transform=tensors_of,
+            output_transform=differentiable,
             verbose=False,
         )
-    except Exception as error:  # noqa: BLE001 (whatever it is, the model stays dense)
-        found.refused["(model)"] = f"its graph could not be traced: {type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 (whatever it is, these layers stay dense)
+        reason = f"the model's graph could not be traced: {type(error).__name__}: {error}"
+        refused.update(dict.fromkeys(wanted, reason))
         return found
     names = {module: name or "(model)" for name, module in model.named_modules()}
-    tied = _tied(model)
+    limit = _Limit(graph)
     taken: set[nn.Module] = set()
-    for name, module in model.named_modules():
-        if not isinstance(module, (nn.Linear, _CONV)) or module in taken:
+    for name in wanted:
+        module = model.get_submodule(name)
+        if module in taken:
             continue
         if module not in graph.module2node:
-            found.refused[names[module]] = "the example batch does not reach it"
+            refused[names[module]] = "the example batch does not reach it"
             continue
         producers: list[nn.Module] = [module]
         try:
             pruner = graph.get_pruner_of_module(module)
             channels = range(pruner.get_out_channels(module))
+            limit.start()
             coupled = graph.get_pruning_group(module, pruner.prune_out_channels, channels)
-            producers = _producers(coupled)
+            producers = [p for p in _producers(coupled) if names[p] in wanted] or producers
             taken.update(producers)
             group = _group(model, name, coupled, names, tied)
             _refuse_streams(graph, producers, names)
         except _RefusedError as refusal:
-            reason = str(refusal)
-            found.refused.update({names[producer]: reason for producer in producers})
+            refused.update({names[producer]: str(refusal) for producer in producers})
         except Exception as error:  # noqa: BLE001 (whatever it is, the layer stays dense)
             reason = f"its couplings could not be followed: {type(error).__name__}: {error}"
-            found.refused.update({names[producer]: reason for producer in producers})
+            refused.update({names[producer]: reason for producer in producers})
         else:
-            found.candidates.append(Candidate(group, _headwise(model, group)))
+            found[name] = Candidate(group, _headwise(model, group))
     return found
+
+
+class _Limit:
+    """Stops the graph's search for a group that goes round in circles (and fills the memory)."""
+
+    def __init__(self, graph: Any) -> None:
+        nodes = graph.module2node.values()
+        self._most = 100 + sum(len(node.dependencies) for node in nodes)
+        self._looked_at = 0
+        for node in nodes:
+            for coupling in node.dependencies:
+                coupling.is_triggered_by = self._counted(coupling.is_triggered_by)
+
+    def start(self) -> None:
+        self._looked_at = 0
+
+    def _counted(self, is_triggered_by: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        def counted(handler: Any) -> bool:
+            self._looked_at += 1
+            if self._looked_at > self._most:
+                raise _RefusedError(f"more than {self._most} couplings lead away from it")
+            return is_triggered_by(handler)
+
+        return counted
+
+
+def _refuse_tied(group: Group, tied: dict[str, str]) -> None:
+    for member in group.members:
+        if member.param in tied:
+            raise _RefusedError(f"{member.param!r} is tied to {tied[member.param]!r}")
 
 
 def _tied(model: nn.Module) -> dict[str, str]:

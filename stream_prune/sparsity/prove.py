@@ -11,7 +11,7 @@ from torch import nn
 
 from stream_prune.sparsity.cost import CostModel
 from stream_prune.sparsity.discover import Candidate, discover
-from stream_prune.sparsity.example import Example, differentiable
+from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.groups import Group, named_tensors
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.trial import DisprovedError, Trial
@@ -40,7 +40,8 @@ def prove(model: nn.Module, example: Example) -> Proven:
     devices = {tensor.device.index or 0 for _, tensor in named_tensors(model) if tensor.is_cuda}
     with torch.random.fork_rng(devices=sorted(devices)), torch.enable_grad():
         trial = Trial(model, example)
-        found = discover(trial.model, trial.forward, differentiable)
+        trial.draw(0)
+        found = discover(trial.model, trial.forward)
         gc.collect()  # the dependency graph is full of cycles and holds the traced pass
         refused = dict(found.refused)
         outside: dict[str, float] = {}

@@ -85,7 +85,7 @@ class Trial:
         for seed in range(_DRAWS):
             generator = torch.Generator().manual_seed(seed)
             plan = Plan({group.name: _half(group.units, generator) for group in groups})
-            self._draw(seed)
+            self.draw(seed)
             with torch.no_grad():
                 full = _outputs(self.forward())
             masked = self._masked(layout, plan, seed)
@@ -155,7 +155,8 @@ class Trial:
         self.model.zero_grad(set_to_none=True)
         return Outcome(_outputs(output), gradients)
 
-    def _draw(self, seed: int) -> None:
+    def draw(self, seed: int) -> None:
+        """Random weights, so that nothing is hidden by zeros of a fresh model."""
         if seed == self._drawn:
             return
         generator = torch.Generator().manual_seed(seed)

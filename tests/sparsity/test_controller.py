@@ -143,7 +143,7 @@ def test_a_budget_below_the_minimum_widths_is_refused_with_the_least_share() -> 
 
 def test_a_model_without_prunable_groups_says_so() -> None:
     model = nn.Linear(3, 1)
-    with pytest.raises(ConfigError, match=r"least share .* 1\.0000.*\(model\): no layer"):
+    with pytest.raises(ConfigError, match=r"least share .* 1\.0000.*\(model\): its units"):
         SparsityController(
             model,
             SGD(model.parameters(), 0.1),
