@@ -191,10 +191,11 @@ class SparsityController:
             scored=scored,
             alarm=alarm,
         )
-        progress.policy_state, decision = self._policy.step(progress.policy_state, observation)
-        progress.window_rows = 0
+        state, decision = self._policy.step(progress.policy_state, observation)
         if not isinstance(decision, Keep):
             self._apply(decision)
+        # Only now: where the resize was refused, the next step asks again.
+        progress.policy_state, progress.window_rows = state, 0
         self._prepare_window()
         return decision
 

@@ -18,7 +18,7 @@ from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
 from stream_prune.sparsity.rescale import rescale
 from stream_prune.sparsity.rows import RowTable
-from stream_prune.sparsity.surgery import resize
+from stream_prune.sparsity.surgery import check, resize
 from stream_prune.stateful import State
 
 
@@ -49,12 +49,14 @@ class LiveModel:
         """Bring the model to these kept units; False when they are what is alive.
 
         Raises:
-            RunError: the optimizer's state cannot follow, or a parameter is held elsewhere.
+            RunError: the optimizer's state cannot follow, or a parameter is held elsewhere; the
+                model is as it was.
         """
         plan = Plan(units, self.plan.rows)
         if plan == self.plan:
             return False
         layout = self.proven.layout
+        check(self._model, self._optimizer, layout, self.plan, plan)
         rescale(self._model, layout, self.plan, undo=True)
         resize(self._model, self._optimizer, layout, self._mirror, self.plan, plan)
         rescale(self._model, layout, plan)

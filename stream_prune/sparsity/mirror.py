@@ -12,7 +12,8 @@ class Mirror:
     """One host tensor of full shape per prunable tensor and per optimizer state of it.
 
     ``put`` scatters the live part into it, ``take`` gathers the part of another plan out of it, so
-    that shrinking and restoring is bit-exact by construction. Entries that never were alive hold
+    that shrinking and restoring is bit-exact by construction (what :mod:`.rescale` multiplies is
+    divided again before it comes here: exact to float rounding). Entries that never were alive hold
     zero (an optimizer state that appears while its parameter is narrow).
     """
 

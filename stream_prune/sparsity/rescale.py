@@ -20,8 +20,11 @@ def rescale(model: nn.Module, layout: Layout, plan: Plan, *, undo: bool = False)
     layer anew. A layer that was initialised or trained at U inputs is left with activations and
     gradients far below those of a layer built at K, and learns worse for as long as it is narrow.
     The factor gives each the spread it was built for. It depends on the plan alone, so there is
-    nothing to save, and a group at full width is not touched. The project's own; measured in
-    ``benchmarks/results/quickstart.json``.
+    nothing to save, and a group at full width is not touched.
+
+    The project's own. On the flights (DLRM 512-256 / 512-256 at 20 % of its MACs, one seed, same
+    settings) it took the prequential NE of two adaptive runs from .9243 to .9184 and from .9232 to
+    .9191, with the full model at .9160.
 
     Args:
         model: the live model, under ``plan``.

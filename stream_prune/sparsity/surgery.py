@@ -42,10 +42,8 @@ def resize(
     """
     before, after = layout.kept(old), layout.kept(new)
     tensors = dict(named_tensors(model))
-    changed = [name for name in layout.shapes if not _same(before[name], after[name])]
-    states = {name: element_states(optimizer, name, tensors[name]) for name in changed}
-    for name in changed:
-        _check_swappable(name, tensors[name])
+    states = check(model, optimizer, layout, old, new)
+    changed = list(states)
     for name in changed:
         live, shape = tensors[name], layout.shapes[name]
         mirror.put(name, shape, before[name], live)
@@ -60,6 +58,23 @@ def resize(
         for attribute in group.heads:
             module, leaf = owner(model, attribute)
             setattr(module, leaf, len(new.units[group.name]))
+
+
+def check(
+    model: nn.Module, optimizer: Optimizer | None, layout: Layout, old: Plan, new: Plan
+) -> dict[str, dict[str, Tensor]]:
+    """Whether :func:`resize` can be done now: per changing parameter, the state that moves with it.
+
+    Raises:
+        RunError: as :func:`resize`.
+    """
+    before, after = layout.kept(old), layout.kept(new)
+    tensors = dict(named_tensors(model))
+    changed = [name for name in layout.shapes if not _same(before[name], after[name])]
+    states = {name: element_states(optimizer, name, tensors[name]) for name in changed}
+    for name in changed:
+        _check_swappable(name, tensors[name])
+    return states
 
 
 def _same(a: dict[int, Tensor], b: dict[int, Tensor]) -> bool:

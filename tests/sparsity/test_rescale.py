@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from plugin_models import MODELS, build, plans, proven
 from torch import nn
 
+from stream_prune.errors import RunError
+from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.policies.ads import ADS
 from stream_prune.sparsity.prove import prove
 from stream_prune.sparsity.rescale import rescale
 from stream_prune.sparsity.surgery import resize
@@ -55,3 +59,37 @@ def test_a_full_model_is_not_touched() -> None:
     rescale(model, layout, Plan.full(layout.groups))
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_a_refused_resize_changes_nothing_and_is_made_up_for() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)
+    )
+    optimizer = torch.optim.Adam(model.parameters())
+    controller = SparsityController(
+        model,
+        optimizer,
+        policy=ADS(warmup_rows=100, shrink_steps=2),
+        budget=Budget(macs=0.2),
+        example=torch.randn(8, 10),
+        window_rows=100,
+    )
+
+    def learn() -> None:
+        optimizer.zero_grad()
+        model(torch.randn(100, 10)).square().mean().backward()
+        optimizer.step()
+
+    learn()
+    assert [event.kind for event in controller.step(rows=100)] == ["shrink"]
+    learn()
+    held = model(torch.randn(4, 10))  # a graph that nobody runs backward
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(RunError, match="held by an autograd graph"):
+        controller.step(rows=100)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    del held
+    learn()
+    assert [event.kind for event in controller.step(rows=100)] == ["shrink"]
