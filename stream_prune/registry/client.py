@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_prune.errors import RunError
+from stream_prune.registry import sqlite_file
 from stream_prune.registry.config import RegistryConfig
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def step(what: str, config: RegistryConfig) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise RunError(f"{config.tracking_uri}: {what} failed: {reason}") from error
+        uris = dict.fromkeys((config.tracking_uri, config.registry_uri or config.tracking_uri))
+        ways = "".join(sqlite_file.way_out(uri, error) for uri in uris)
+        raise RunError(f"{config.tracking_uri}: {what} failed: {reason}{ways}") from error
 
 
 def connect(config: RegistryConfig) -> MlflowClient:
-    """A client of the registry; a SQLite database is created if need be.
+    """A client of the registry; an SQLite database is created if need be.
 
     Raises:
         RunError: the registry doesn't answer.
@@ -59,10 +61,8 @@ def connect(config: RegistryConfig) -> MlflowClient:
     from mlflow import MlflowClient
 
     with step("connecting to MLflow", config):
-        if config.tracking_uri.startswith("sqlite:///"):
-            Path(config.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(
-                parents=True, exist_ok=True
-            )
+        sqlite_file.create(config.tracking_uri)
+        sqlite_file.create(config.registry_uri or config.tracking_uri)
         client = MlflowClient(config.tracking_uri, config.registry_uri)
         client.search_experiments(max_results=1)
     return client

@@ -1,4 +1,4 @@
-"""The journal's curves in MLflow, while the run goes on."""
+"""The journal's curves and parameters in MLflow, while the run goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stream_prune.errors import RunError
 from stream_prune.registry.client import connect, mlflow_run, prepare, step
 from stream_prune.registry.config import RegistryConfig
 from stream_prune.registry.journal_cursor import Cursor, NewLine, new_lines
+from stream_prune.registry.parameters import send_parameters
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +23,7 @@ CURSOR = "mlflow_cursor.json"
 _BATCH = 1000  # the most metrics that MLflow takes in one call
 _KEYS = ("run", "step", "kind")
 _TIMES = ("window_end", "event_time")
-_NO_CURVE = "start"  # what a run begins with is configuration
+_START = "start"  # what a run begins with is configuration: parameters, no curves
 _END = "end"
 
 
@@ -40,6 +41,7 @@ class MlflowSink:
 
     Every number of a line becomes the metric ``<kind>/<path>`` at the line's step. Its time is the
     event time, so a line is the same metrics whenever it is sent, and MLflow keeps them once.
+    The configuration in the first line becomes the run's parameters.
 
     Args:
         run_folder: holds ``journal.jsonl``; the cursor is kept beside it.
@@ -90,6 +92,10 @@ class MlflowSink:
             for line in lines
             for name, value in _numbers(line.record).items()
         ]
+        with step(f"sending the parameters of run {run!r}", self.config):
+            for line in lines:
+                if line.record["kind"] == _START:
+                    send_parameters(self._client, run_id, line.record.get("config", {}))
         with step(f"sending the curves of run {run!r}", self.config):
             for start in range(0, len(metrics), _BATCH):
                 self._client.log_batch(run_id, metrics[start : start + _BATCH])
@@ -115,7 +121,7 @@ def _batched(lines: Iterator[NewLine]) -> Iterator[list[NewLine]]:
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line by metric name; what they are nested in is their path."""
-    if record["kind"] == _NO_CURVE:
+    if record["kind"] == _START:
         return {}
     values = {k: v for k, v in record.items() if k not in (*_KEYS, *_TIMES)}
     return dict(_flat(str(record["kind"]), values))
