@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from typing import Any
 
 import uvicorn
@@ -16,6 +17,7 @@ from serving import protocol
 from serving.model_slot import ModelSlot, Served
 from serving.protocol import ErrorResponse, InferRequest, InferResponse, RequestError
 from stream_prune.artifact import ScoreError
+from stream_prune.errors import RunError
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +87,32 @@ def create_app(slot: ModelSlot) -> FastAPI:
     return app
 
 
-def serve(slot: ModelSlot, host: str = "127.0.0.1", port: int = 8080) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on; they are answered when :func:`serve` runs.
+
+    Raises:
+        RunError: the address can't be had, for one because another program listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise RunError(
+            f"host {host}, port {port}: cannot listen there: {error.strerror}: "
+            "choose another port with --port, or another address with --host"
+        ) from None
+    return listener
+
+
+def serve(slot: ModelSlot, listener: socket.socket) -> None:
     """Serve ``slot`` until interrupted; SIGTERM and SIGINT finish the requests under way first."""
-    uvicorn.run(create_app(slot), host=host, port=port, log_level="warning")
+    server = uvicorn.Server(uvicorn.Config(create_app(slot), log_level="warning"))
+    with listener:
+        server.run(sockets=[listener])
 
 
 def _served(slot: ModelSlot, name: str) -> Served:

@@ -94,6 +94,28 @@ def measure_serving(folder: Path, artifact: Path) -> dict[str, float]:
     return figures
 
 
+def above_budget(folder: Path, artifact: Path) -> str | None:
+    """What to say where the model of ``artifact`` costs more than its run's budget; else None.
+
+    It does before the first shrink, and for a while after a drift for which it has grown.
+    """
+    run = read_run(folder)
+    share = ((run.config.get("sparsity") or {}).get("budget") or {}).get("macs")
+    dense = run.start.get("dense_macs_inference")
+    if share is None or dense is None:
+        return None
+    macs = dense
+    for line in run.lines:
+        if line["step"] <= int(artifact.name):
+            macs = line.get("macs_after", line.get("macs_inference", macs))
+    if macs <= share * dense:
+        return None
+    return (
+        f"above its budget at this moment: {macs:,.0f} MACs per example, the budget is "
+        f"{share * dense:,.0f}: the next settled plan will hold it"
+    )
+
+
 def single_event_ms(scorer: Scorer) -> float:
     """Median milliseconds to score one event given as plain values, on one thread."""
     rows = scorer.example()[0].to_pylist()

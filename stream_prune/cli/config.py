@@ -25,7 +25,7 @@ from pydantic import (
 
 from stream_prune.cli import config_errors, config_file
 from stream_prune.errors import ConfigError
-from stream_prune.features import FeatureSpec, duration_ms, load_spec
+from stream_prune.features import FeatureSpec, duration_ms
 from stream_prune.registry.config import RegistryConfig
 from stream_prune.training.config import TrainingConfig
 
@@ -133,14 +133,32 @@ class Config(Part):
             ConfigError: it can't be read, or none is named and files have none of their own.
         """
         if isinstance(self.features, Path):
-            return load_spec(self.features)
+            try:
+                values = config_file.parse(self.features)
+            except ConfigError as error:
+                raise ConfigError(f"features = {error}") from None
+            try:
+                return _spec(values)
+            except ConfigError as error:
+                raise ConfigError(f"{self.features}: {error}") from None
         if self.features is not None:
-            return FeatureSpec.from_dict(self.features)
+            return _spec(self.features)
         if self.source is None or self.source.dataset is None:
             raise ConfigError("features: is missing: name the columns, or a file that does")
         from stream_prune.datasets import load
 
         return load(self.source.dataset).SPEC
+
+
+def _spec(values: Mapping[str, Any]) -> FeatureSpec:
+    delay = values.get("label_delay")
+    if isinstance(delay, str | int | float):
+        try:
+            duration_ms(delay)
+        except ConfigError as error:
+            reason = str(error).partition(": ")[2]
+            raise ConfigError(f"features.label_delay = {delay!r}: {reason}") from None
+    return FeatureSpec.from_dict(values)
 
 
 def load(path: Path, changes: Sequence[str] = ()) -> Config:

@@ -46,7 +46,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: {EXTENDS}: the files extend each other in a circle")
-    values = _parse(path)
+    values = parse(path)
     base = values.pop(EXTENDS, None)
     if base is None:
         return values
@@ -55,7 +55,12 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return merge(_extended(path.parent / base, (*seen, path.resolve())), values)
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse(path: Path) -> dict[str, Any]:
+    """The mapping in one YAML file.
+
+    Raises:
+        ConfigError: it is missing, can't be read, or holds no mapping.
+    """
     import yaml
 
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from stream_prune.cli import reconciled
 from stream_prune.cli.config import Config, Source
 from stream_prune.cli.curves import curves
 from stream_prune.cli.environment import environment
@@ -37,6 +38,17 @@ def event_files(config: Config) -> tuple[str, ...]:
     return tuple(str(path) for path in load(source.dataset).prepare(source.folder, source.rows))
 
 
+def check_model(config: Config) -> None:
+    """Build the model once and drop it: what can't be is told before the events are replayed.
+
+    Raises:
+        ConfigError: the specification, tables, device, policy and budget do not go together.
+    """
+    from stream_prune.training.build import build
+
+    build(config.training, config.spec())
+
+
 def run_replay(config: Config, console: Console) -> Reconciliation:
     """Write the mini-batch log, or what is missing of it; says what became of every row."""
     from beam_jobs.options import CsvFormat, ReplayOptions
@@ -64,23 +76,31 @@ def run_replay(config: Config, console: Console) -> Reconciliation:
 
         counts = replay(options, show)
     console.print(f"  {counts}", highlight=False, soft_wrap=True)
-    bad = counts.late + counts.duplicates + counts.invalid + counts.undecodable
+    bad = reconciled.unused(counts)
     if bad:
         console.print(
-            f"  {bad:,} rows were not used: see {log}/dead_letters", highlight=False, soft_wrap=True
+            f"  {bad:,} rows were not used: see {log / reconciled.DEAD_LETTERS}",
+            highlight=False,
+            soft_wrap=True,
         )
     return counts
 
 
 def run_training(config: Config, console: Console) -> dict[str, Any]:
-    """Train from the last checkpoint to the end of the log; returns the summary."""
-    from stream_prune.training.run_folder import write_json
+    """Train from the last checkpoint to the end of the log; returns the summary.
+
+    ``summary.json`` gets a key ``events`` with what became of every row that the log was made of.
+    """
+    from stream_prune.training.run_folder import SUMMARY, write_json
     from stream_prune.training.trainer import Trainer
 
     training = config.training
     total = None if training.follow else _rows(training.log)
-    with progress(console, f"train {training.run}", total) as advance:
-        rows = 0
+    step, rows = _done(training.run)
+    if step:
+        told = f"train {training.run}: goes on from step {step:,}, after {rows:,} rows"
+        console.print(told, highlight=False, soft_wrap=True)
+    with progress(console, f"train {training.run}", total, start=rows) as advance:
 
         def show(line: dict[str, Any]) -> None:
             nonlocal rows
@@ -94,7 +114,10 @@ def run_training(config: Config, console: Console) -> dict[str, Any]:
         write_json(training.run / ENVIRONMENT, environment())
         save_job(config, training.run)
         with curves(training.run, config.registry):
-            return trainer.run()
+            summary = trainer.run()
+    events = {"events": reconciled.record(training.log)}
+    write_json(training.run / SUMMARY, {"run": training.run.name, **summary, **events})
+    return summary | events
 
 
 def save_job(config: Config, folder: Path) -> None:
@@ -107,6 +130,19 @@ def save_job(config: Config, folder: Path) -> None:
         (folder / JOB).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise RunError(f"{folder / JOB}: cannot be written: {error.strerror}") from None
+
+
+def _done(run: Path) -> tuple[int, int]:
+    """Step of the last checkpoint, and rows evaluated up to it; nothing where there is none."""
+    from stream_prune.training import journal
+    from stream_prune.training.run_folder import CHECKPOINTS, JOURNAL
+
+    found = [int(p.name) for p in (run / CHECKPOINTS).glob("*") if p.name.isdecimal()]
+    if not found or not (run / JOURNAL).is_file():
+        return 0, 0
+    step = max(found)
+    lines = journal.read(run / JOURNAL)
+    return step, sum(o["rows"] for o in lines if o["kind"] == "window" and o["step"] <= step)
 
 
 def _rows(log: Path) -> int:

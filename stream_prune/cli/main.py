@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from stream_prune.cli import (
+    INSTALL,
     datasets,
     publish,
     pull,
@@ -124,4 +125,4 @@ def _not_installed(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if package in ("stream_prune", "beam_jobs", "serving", ""):
         return f"unexpected ModuleNotFoundError: {error}: run again with {DEBUG} to see where"
-    return f"the package {package!r} is not installed: pip install 'stream-prune[all]'"
+    return f"the package {package!r} is not installed: {INSTALL}"

@@ -16,17 +16,20 @@ Advance = Callable[[int, str], None]
 
 
 @contextmanager
-def progress(console: Console, title: str, total: int | None = None) -> Iterator[Advance]:
+def progress(
+    console: Console, title: str, total: int | None = None, start: int = 0
+) -> Iterator[Advance]:
     """Show the progress of one step while the block runs.
 
-    Arguments: ``title`` of the step; ``total`` rows, if known.
+    Arguments: ``title`` of the step; ``total`` rows, if known; ``start``: rows that were done
+    before this process.
     """
     started = time.monotonic()
-    done, noted = 0, ""
+    done, noted = start, ""
     if console.is_terminal:
         bar = _bar(console)
         with bar:
-            task = bar.add_task(title, total=total, note="")
+            task = bar.add_task(title, total=total, completed=start, note="")
 
             def advance(rows: int, note: str = "") -> None:
                 nonlocal done, noted
@@ -47,7 +50,8 @@ def progress(console: Console, title: str, total: int | None = None) -> Iterator
                 console.print(f"  {_share(rows, total)}, {noted}", highlight=False, soft_wrap=True)
 
         yield advance
-    rows = f"{done:,} rows, " if done else ""
+    now = f" ({done - start:,} of them now)" if start else ""
+    rows = f"{done:,} rows{now}, " if done else ""
     console.print(
         f"{title}: {rows}{time.monotonic() - started:.1f} s {noted}".rstrip(),
         highlight=False,

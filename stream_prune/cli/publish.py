@@ -37,6 +37,8 @@ def publish(
 
         stream-prune publish runs/quickstart/runs/adaptive
     """
+    from stream_prune.cli.artifacts import above_budget
+
     version, artifact, config = publish_run(run, example, run_name)
     registry = config.registry
     assert registry is not None
@@ -44,6 +46,9 @@ def publish(
     typer.echo(
         f"{registry.tracking_uri}: {registry.model} version {version}, alias {registry.alias}"
     )
+    above = above_budget(run, artifact)
+    if above is not None:
+        typer.echo(above)
 
 
 def publish_run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,15 +37,19 @@ def quickstart(
     Example:
 
         stream-prune quickstart
-        stream-prune quickstart --rows 20000 --folder runs/try
+        stream-prune quickstart --rows 60000 --folder runs/try
     """
     from rich.console import Console
 
+    from stream_prune.cli.config import named
     from stream_prune.cli.figures import print_figures
-    from stream_prune.cli.job import run_replay, run_training
+    from stream_prune.cli.job import check_model, run_replay, run_training
 
     console = Console()
     jobs = {name: _job(name, configs, folder, rows) for name in RUNS}
+    for name, job in jobs.items():
+        with named(configs / f"{name}.yaml"):
+            check_model(job)
     _say(console, 1, "replay the events into a mini-batch log")
     run_replay(jobs[PUBLISHED], console)
     _say(console, 2, "train on it: dense, small dense, static and adaptive sparse")
@@ -100,6 +104,7 @@ def _measure(jobs: dict[str, Config], console: Console) -> None:
 def _round_trip(job: Config, folder: Path, console: Console) -> tuple[Path, Path]:
     """Publish, pull by alias, verify, score the last events; the pulled folder and the scores."""
     from stream_prune.artifact import Scorer
+    from stream_prune.cli.artifacts import above_budget
     from stream_prune.cli.event_files import write_events
     from stream_prune.cli.job import event_files
     from stream_prune.cli.progress import progress
@@ -110,8 +115,11 @@ def _round_trip(job: Config, folder: Path, console: Console) -> tuple[Path, Path
     registry = job.registry
     assert registry is not None
     with progress(console, f"publish to {registry.tracking_uri}") as advance:
-        version, _, _ = publish_run(job.training.run)
+        version, artifact, _ = publish_run(job.training.run)
         advance(0, f"({registry.model} version {version}, alias {registry.alias})")
+    above = above_budget(job.training.run, artifact)
+    if above is not None:
+        console.print(f"  {above}", highlight=False, soft_wrap=True)
     with progress(console, f"pull {registry.model}@{registry.alias}") as advance:
         name = f"{registry.model}@{registry.alias}"
         pulled = fetch(name, folder / "models", registry.tracking_uri)
@@ -139,27 +147,29 @@ def _report(runs: list[Path], path: Path) -> Path:
 
 
 def _next_commands(job: Config, pulled: Path, scores: Path, report: Path) -> None:
+    from stream_prune.cli.commands import program, runs_page
     from stream_prune.cli.job import event_files
+    from stream_prune.cli.reconciled import told
 
     registry = job.registry
     assert registry is not None
-    where = f"--tracking-uri {registry.tracking_uri}"
-    program = Path(sys.executable).with_name("stream-prune")
-    mlflow = program.with_name("mlflow")
+    where = f"--tracking-uri {shlex.quote(registry.tracking_uri)}"
+    own = program()
     name = f"{registry.model}@{registry.alias}"
     typer.echo(
         f"""
 Report:   {report}  (open it in a browser)
 Model:    {pulled}
 Scores:   {scores}
+Events:   {told(job.training.log)}
+MLflow:   {runs_page(registry)}
 
 Next:
-  {program} serve models:/{name} {where}
-  {mlflow} ui --backend-store-uri {registry.tracking_uri}
-  {program} score {pulled} {event_files(job)[-1]} --last 5
+  {own} serve models:/{name} {where}
+  {own} score {shlex.quote(str(pulled))} {shlex.quote(event_files(job)[-1])} --last 5
 
 Your own log: name its files and columns in configs/own-log.yaml, then
-  {program} replay configs/own-log.yaml"""
+  {own} replay configs/own-log.yaml"""
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from stream_prune.cli.options import Changes, ConfigFile
@@ -19,15 +21,21 @@ def replay(config: ConfigFile, changes: Changes = None) -> None:
     """
     from rich.console import Console
 
+    from stream_prune.cli.commands import program, runs_page
     from stream_prune.cli.config import load, named
     from stream_prune.cli.figures import print_figures
-    from stream_prune.cli.job import run_replay, run_training
+    from stream_prune.cli.job import check_model, run_replay, run_training
+    from stream_prune.cli.reconciled import told
 
     console = Console()
     changes = changes or []
     settings = load(config, changes)
     with named(config, changes):
+        check_model(settings)
         run_replay(settings, console)
         run_training(settings, console)
     print_figures(console, [settings.training.run])
-    typer.echo(f"report: stream-prune report {settings.training.run}")
+    typer.echo(f"events: {told(settings.training.log)}")
+    typer.echo(f"report: {program()} report {shlex.quote(str(settings.training.run))}")
+    if settings.registry is not None:
+        typer.echo(f"MLflow: {runs_page(settings.registry)}")

@@ -31,7 +31,8 @@ def score(
 
     Example:
 
-        stream-prune score runs/quickstart/pulled runs/quickstart/events/flights.parquet --last 5
+        stream-prune score runs/quickstart/models/flights/1 runs/quickstart/data/flights.parquet \\
+            --last 5
     """
     from stream_prune.cli.event_files import write_events
 

@@ -43,6 +43,7 @@ def serve(
 
         stream-prune serve models:/flights@champion --tracking-uri sqlite:///runs/quickstart/mlflow.db
     """
+    from serving.app import listen
     from serving.app import serve as run_server
     from serving.model_slot import ModelSlot
     from stream_prune.artifact import read_manifest
@@ -61,10 +62,11 @@ def serve(
         version = read_manifest(folder).digest[:12]
     slot = ModelSlot(name or read_manifest(folder).name, threads)
     served = slot.load(folder, version)
+    listener = listen(host, port)
     root = f"http://{host}:{port}"
     typer.echo(f"serving {slot.name}, version {version}, at {root} (what it speaks: {root}/docs)")
     typer.echo(f"try: {_curl(f'{root}/v2/models/{slot.name}/infer', served.scorer)}")
-    run_server(slot, host, port)
+    run_server(slot, listener)
 
 
 def _curl(url: str, scorer: Scorer) -> str:

@@ -16,6 +16,9 @@ import numpy as np
 from stream_prune.report.run import Run
 
 SMOOTHED_WINDOWS = 14
+ALARM = "drift alarm"
+ALARMS_TOP, ALARMS_STEP = 0.97, 0.05
+"""Heights of the runs' alarms, 1 is the top of the plot."""
 TABLE_ROWS = 200
 # After Okabe and Ito: told apart by most colour-blind readers, on black and on white.
 COLOURS = ("#2b83ba", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a7f00", "#999999")
@@ -132,7 +135,7 @@ def _over_time(
 ) -> Figure:
     traces: list[Trace] = []
     columns: list[tuple[str, np.ndarray, np.ndarray]] = []
-    for run, colour in zip(runs, _colours(len(runs)), strict=True):
+    for i, (run, colour) in enumerate(zip(runs, _colours(len(runs)), strict=True)):
         time, y = run.time, values(run)
         if sparse:
             time, y = time[np.isfinite(y)], y[np.isfinite(y)]
@@ -151,8 +154,13 @@ def _over_time(
             }
         )
         if marks:
-            traces += _marks(run, y, colour)
-    layout = {"yaxis": {"title": {"text": label}, **(axis or {})}}
+            traces += _marks(run, y, colour, ALARMS_TOP - ALARMS_STEP * i)
+    layout: dict[str, Any] = {"yaxis": {"title": {"text": label}, **(axis or {})}}
+    if any("yaxis" in trace for trace in traces):
+        # Of their own scale, so that the alarms stay in sight wherever one zooms.
+        hidden = {"visible": False, "fixedrange": True}
+        layout["yaxis2"] = {"overlaying": "y", "range": [0, 1], **hidden}
+        summary += " Triangles along the top are drift alarms, diamonds re-adjustments."
     if settled and columns:
         layout["yaxis"]["range"] = _settled_range([y for _, _, y in columns])
     return Figure(id_, title, summary, traces, layout, _table("window end (UTC)", columns))
@@ -166,26 +174,33 @@ def _settled_range(series: Sequence[np.ndarray]) -> list[float]:
     return [float(low - margin), float(high + margin)]
 
 
-def _marks(run: Run, y: np.ndarray, colour: str) -> list[Trace]:
-    """Drift alarms (triangles) and re-adjustments (diamonds), on the run's own line."""
+def _marks(run: Run, y: np.ndarray, colour: str, height: float) -> list[Trace]:
+    """Drift alarms (triangles along the top) and re-adjustments (diamonds on the run's line).
+
+    An alarm and what is done about it have the same time: in one place one would hide the other.
+    """
     known = np.isfinite(y)
     if not known.any():
         return []
     drawn: list[Trace] = []
     for name, symbol, chosen in (
-        ("drift alarm", "triangle-down", [e for e in run.events if e.kind == "drift"]),
+        (ALARM, "triangle-down", [e for e in run.events if e.kind == "drift"]),
         ("re-adjustment", "diamond", [e for e in run.events if e.kind != "drift"]),
     ):
         if not chosen:
             continue
         at = np.array([event.time for event in chosen])
+        if name == ALARM:
+            place = {"y": [height] * len(at), "yaxis": "y2"}
+        else:
+            place = {"y": numbers(np.interp(at, run.time[known], y[known]))}
         drawn.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": f"{run.name}: {name}",
                 "x": _times(at),
-                "y": numbers(np.interp(at, run.time[known], y[known])),
+                **place,
                 "text": [event.text for event in chosen],
                 "hovertemplate": "%{text}<extra></extra>",
                 "marker": {"color": colour, "symbol": symbol, "size": 10, "line": {"width": 1}},

@@ -25,6 +25,7 @@
     const base = theme(onPaper);
     return {
       ...base,
+      ...figure.layout,
       yaxis: { ...base.yaxis, ...figure.layout.yaxis },
       margin: { l: 56, r: 12, t: 8, b: 40 },
       hovermode: "closest",

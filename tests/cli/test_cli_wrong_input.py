@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from clicks_csv import HEADER, START, lines, write_config, write_csv
 
 from stream_prune.cli import main
 from stream_prune.cli.main import run
+from stream_prune.errors import RunError
 
 Answer = tuple[int, str]
 
@@ -50,6 +53,109 @@ def test_a_policys_parameter_out_of_range_names_file_and_key(tmp_path: Path, ans
     code, error = answer("replay", config)
     assert code == 2
     assert error.startswith(f"stream-prune: {config}: sparsity.parameters.shrink_steps = 0: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ("tables.capacity={nobody: 9}", "tables.capacity.nobody"),
+        ("device=cuda", "device = 'cuda'"),
+        ("sparsity={budget: {macs: 0.5}, parameters: {regrow_density: 0.2}}", "regrow_density"),
+        ("sparsity={budget: {macs: 0.0001}}", "sparsity.budget.macs"),
+        ("features.label_delay=-1h", "features.label_delay = '-1h'"),
+        ("features=/nope.yaml", "features = /nope.yaml: no such file"),
+    ],
+)
+def test_what_does_not_go_together_is_told_before_the_events_are_replayed(
+    tmp_path: Path, answer, monkeypatch: pytest.MonkeyPatch, change: str, place: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    write_csv(tmp_path / "events.csv", lines(100))
+    config = write_config(tmp_path)
+    code, error = answer("replay", config, "--set", change)
+    assert code == 2
+    assert error.startswith(f"stream-prune: {config}: ")
+    assert place in error
+    assert "Errno" not in error
+    assert not (tmp_path / "log").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_feature_file_with_a_bad_delay_is_named_with_its_key(tmp_path: Path, answer) -> None:
+    features = tmp_path / "features.yaml"
+    features.write_text("{event_time: time, label: clicked, label_delay: 1 fortnight}")
+    code, error = answer("replay", write_config(tmp_path), "--set", f"features={features}")
+    assert code == 2
+    assert f"{features}: features.label_delay = '1 fortnight': " in error
+
+
+def test_a_training_that_goes_on_starts_its_progress_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path / "events.csv", lines(300))
+    config = str(write_config(tmp_path))
+    assert run(["replay", config]) == 0
+    capsys.readouterr()
+    assert run(["replay", config]) == 0
+    said = capsys.readouterr().out
+    assert "goes on from step " in said
+    assert "after 300 rows" in said
+    assert "300 rows (0 of them now)" in said
+
+
+def test_a_model_above_its_budget_is_said_to_be(tmp_path: Path) -> None:
+    from stream_prune.cli.artifacts import above_budget
+
+    write_csv(tmp_path / "events.csv", lines(200))
+    budget = {"policy": "ads", "budget": {"macs": 0.3}, "parameters": {"warmup_rows": 100_000}}
+    assert run(["replay", str(write_config(tmp_path, sparsity=budget))]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    (newest,) = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("0*"))[-1:]
+    told = above_budget(tmp_path / "run", Path(newest))
+    assert told is not None
+    dense = summary["dense_macs_inference"]
+    assert f"{dense:,} MACs per example, the budget is {0.3 * dense:,.0f}" in told
+    dense_run = ["--set", "sparsity=null", "--set", f"run={tmp_path}/dense"]
+    assert run(["replay", str(tmp_path / "config.yaml"), *dense_run]) == 0
+    assert above_budget(tmp_path / "dense", Path(newest)) is None
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
+    from serving.app import listen
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RunError) as error:
+            listen("127.0.0.1", port)
+    assert f"host 127.0.0.1, port {port}: " in str(error.value)
+    assert "--port" in str(error.value)
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_a_missing_package_of_the_command_line_is_told_in_one_line(package: str) -> None:
+    program = (
+        "import importlib.util as u; find = u.find_spec;"
+        f"u.find_spec = lambda name, *a: None if name == {package!r} else find(name, *a);"
+        "import stream_prune.cli.main"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install '.[stream,mlflow,serve]'" in done.stderr
+
+
+def test_a_command_to_go_on_with_works_where_the_program_is_not_on_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stream_prune.cli.commands import program
+
+    own = Path(sys.executable).with_name("stream-prune")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program() == str(own)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert program() == "stream-prune"
 
 
 def test_a_missing_column_is_named_with_its_file(tmp_path: Path, answer) -> None:
@@ -92,6 +198,11 @@ def test_a_bad_row_goes_to_the_dead_letters_with_row_and_reason(
     said = capsys.readouterr().out
     assert "401 rows = 400 good + 0 late + 0 duplicates + 1 invalid" in said.replace("\n", " ")
     assert "dead_letters" in said
+    events = json.loads((tmp_path / "run" / "summary.json").read_text())["events"]
+    assert (events["rows"], events["good"], events["invalid"]) == (401, 400, 1)
+    assert events["dead_letters"] == 1
+    assert events["dead_letters_folder"] == f"{tmp_path}/log/dead_letters"
+    assert f"1 dead letters in {tmp_path}/log/dead_letters" in said
     letters = "".join(p.read_text() for p in (tmp_path / "log" / "dead_letters").iterdir())
     assert letters.count("\n") == 1
     assert reason in letters

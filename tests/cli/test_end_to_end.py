@@ -85,6 +85,33 @@ def test_the_quick_start_shows_progress_and_says_what_became_of_every_row(said: 
         assert step in said
 
 
+def test_a_runs_summary_says_what_became_of_every_row(said: str, folder: Path) -> None:
+    assert f"Events:   {ROWS:,} rows = {ROWS:,} good + 0 late" in said
+    for name in ("dense", "adaptive"):
+        events = json.loads((folder / "runs" / name / "summary.json").read_text())["events"]
+        assert events["rows"] == events["good"] == ROWS
+        assert events["unlabelled"] > 0
+        assert events["dead_letters"] == 0
+
+
+def test_the_quick_start_ends_with_the_address_of_its_runs(said: str, folder: Path) -> None:
+    from mlflow import MlflowClient
+
+    found = MlflowClient(f"sqlite:///{folder}/mlflow.db").get_experiment_by_name("stream_prune")
+    assert f"/#/experiments/{found.experiment_id}/runs" in said
+    command = next(line for line in said.splitlines() if " ui --backend" in line).split()[1]
+    assert shutil.which(command) is not None
+
+
+def test_the_examples_of_the_help_name_what_a_quick_start_leaves(said: str, folder: Path) -> None:
+    named = set()
+    for command in ("train", "publish", "pull", "score", "serve", "report"):
+        named |= set(re.findall(r"runs/quickstart/(\S+)", call(command, "--help").stdout))
+    assert {"models/flights/1", "data/flights.parquet", "mlflow.db"} <= named
+    for path in named - {"data/flights.parquet"}:  # of all rows; a slice's name has its length
+        assert any(folder.glob(path)), path
+
+
 def test_the_report_is_there_with_all_four_runs(said: str, folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     for name in ("dense", "small_dense", "static", "adaptive"):
@@ -173,6 +200,7 @@ def test_a_killed_training_goes_on_to_the_same_figures(
     expected = json.loads((folder / "runs" / "adaptive" / "summary.json").read_text())
     for summary in (found, expected):
         del summary["clock"], summary["run"]
+    assert found["events"]["rows"] == ROWS
     assert found == expected
 
 

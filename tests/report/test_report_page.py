@@ -98,13 +98,19 @@ def test_sliding_auc_skips_windows_in_which_it_was_not_computed(
     assert trace["y"] == [v for v in values if v is not None]
 
 
-def test_alarms_and_readjustments_are_marked_on_the_runs_line(page: Path) -> None:
-    traces = {t["name"]: t for t in Page(page).figure("ne")["traces"]}
-    assert len(traces["adaptive: drift alarm"]["x"]) == 1
-    assert len(traces["adaptive: re-adjustment"]["x"]) == 2
-    alarm = traces["adaptive: drift alarm"]
+def test_alarms_stand_along_the_top_where_no_readjustment_can_hide_them(page: Path) -> None:
+    figure = Page(page).figure("ne")
+    traces = {t["name"]: t for t in figure["traces"]}
+    alarm, adjusted = traces["adaptive: drift alarm"], traces["adaptive: re-adjustment"]
+    assert len(alarm["x"]) == 1
+    assert alarm["yaxis"] == "y2"
+    assert figure["layout"]["yaxis2"]["range"] == [0, 1]
+    assert 0.8 < alarm["y"][0] < 1
     line = traces["adaptive"]
-    assert alarm["y"][0] == pytest.approx(line["y"][line["x"].index(alarm["x"][0])])
+    assert len(adjusted["x"]) == 2
+    assert "yaxis" not in adjusted
+    for time, y in zip(adjusted["x"], adjusted["y"], strict=True):
+        assert y == pytest.approx(line["y"][line["x"].index(time)])
 
 
 def test_the_comparison_table_has_a_row_for_every_run(page: Path) -> None:

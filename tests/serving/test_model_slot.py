@@ -101,11 +101,11 @@ def test_a_server_process_needs_no_torch_and_answers(written):
         import sys
         for name in ("torch", "mlflow", "apache_beam"):
             sys.modules[name] = None
-        from serving.app import serve
+        from serving.app import listen, serve
         from serving.model_slot import ModelSlot
         slot = ModelSlot("ctr")
         slot.load({str(written)!r}, "3")
-        serve(slot, port={port})
+        serve(slot, listen("127.0.0.1", {port}))
     """
     server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     try:
