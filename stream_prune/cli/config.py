@@ -27,7 +27,7 @@ from stream_prune.cli import config_errors, config_file
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec, duration_ms
 from stream_prune.registry.config import RegistryConfig
-from stream_prune.training.config import TrainingConfig
+from stream_prune.training.config import POLICIES, TrainingConfig
 
 TRAINING = tuple(field.name for field in dataclasses.fields(TrainingConfig))
 """Keys that stand at the top of the file and belong to the training run."""
@@ -187,5 +187,8 @@ def named(path: Path, changes: Sequence[str] = ()) -> Iterator[None]:
     except ConfigError as error:
         text = config_errors.locate(str(error), config_file.read(path, changes))
         if text is None:
-            raise
+            policy, dot, rest = str(error).partition(".")
+            if not dot or policy not in POLICIES:
+                raise
+            text = f"sparsity.parameters.{rest}"  # a default that the file does not name
         raise ConfigError(f"{path}: {text}") from None

@@ -97,8 +97,10 @@ def test_a_runs_summary_says_what_became_of_every_row(said: str, folder: Path) -
 def test_the_quick_start_ends_with_the_address_of_its_runs(said: str, folder: Path) -> None:
     from mlflow import MlflowClient
 
-    found = MlflowClient(f"sqlite:///{folder}/mlflow.db").get_experiment_by_name("stream_prune")
-    assert f"/#/experiments/{found.experiment_id}/runs" in said
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    version = client.get_model_version_by_alias("flights", "champion")
+    experiment = client.get_run(version.run_id).info.experiment_id
+    assert f"/#/experiments/{experiment}/runs\n" in said
     command = next(line for line in said.splitlines() if " ui --backend" in line).split()[1]
     assert shutil.which(command) is not None
 
