@@ -1,18 +1,16 @@
-"""What every benchmark leaves behind: a table for people and a JSON file with its figures."""
+"""What every benchmark leaves behind: figures for people, and a JSON file with the machine."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-LIBRARIES = ("torch", "numpy", "numba", "pyarrow", "apache-beam", "mlflow", "torch-pruning")
+from stream_prune.cli.environment import environment
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,6 @@ def arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def machine() -> dict[str, Any]:
-    """The processor, its threads, the system and the versions that matter."""
-    return {
-        "processor": _processor(),
-        "cores": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
-
-
 def finish(figures: list[Figure], file: Path | None, **details: Any) -> None:
     """Print the figures with what was wanted of them; write them to ``file``."""
     width = max(len(figure.name) for figure in figures)
@@ -53,15 +40,7 @@ def finish(figures: list[Figure], file: Path | None, **details: Any) -> None:
         wanted = f"wanted {figure.wanted}" if figure.wanted else ""
         print(f"{figure.name:{width}}  {figure.value:10.4f} {figure.unit:9} {wanted:22} {verdict}")
     if file is not None:
-        record = {**machine(), **details, "figures": [asdict(figure) for figure in figures]}
+        machine = {**environment(), "threads": torch.get_num_threads()}
+        record = {"machine": machine, **details, "figures": [asdict(figure) for figure in figures]}
         file.write_text(json.dumps(record, indent=1) + "\n")
         print(f"written to {file}")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
