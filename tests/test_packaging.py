@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
+import time
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
@@ -97,10 +99,18 @@ def test_make_names_a_python_that_is_not_there(make_folder: Path) -> None:
 
 
 def test_make_installs_once_and_again_when_the_pins_change(make_folder: Path) -> None:
-    venv = make_folder / ".venv"
-    venv.mkdir()
-    for name in (".created", ".installed", ".dev"):
-        (venv / name).touch()
+    def changed(*names: str, seconds_ago: float) -> None:
+        """Give files a time of their own: a file system's clock can be coarser than make is fast."""
+        when = time.time() - seconds_ago
+        for name in names:
+            (make_folder / name).touch()
+            os.utime(make_folder / name, (when, when))
+
+    stamps = (".venv/.created", ".venv/.installed", ".venv/.dev")
+    (make_folder / ".venv").mkdir()
+    changed("pyproject.toml", "constraints.txt", seconds_ago=30)
+    for age, stamp in zip((20, 19, 18), stamps, strict=True):
+        changed(stamp, seconds_ago=age)
     assert "pip install" not in make(make_folder, "-n", "test").stdout
-    (make_folder / "constraints.txt").touch()
+    changed("constraints.txt", seconds_ago=10)
     assert make(make_folder, "-n", "test").stdout.count("pip install") == 2
