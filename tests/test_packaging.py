@@ -100,7 +100,7 @@ def test_make_names_a_python_that_is_not_there(make_folder: Path) -> None:
 
 def test_make_installs_once_and_again_when_the_pins_change(make_folder: Path) -> None:
     def changed(*names: str, seconds_ago: float) -> None:
-        """Give files a time of their own: a file system's clock can be coarser than make is fast."""
+        """Times of their own: the clock of a file system can be coarser than make is fast."""
         when = time.time() - seconds_ago
         for name in names:
             (make_folder / name).touch()
