@@ -6,8 +6,8 @@ The learning rate of each policy is searched on two seeds of its own over the sa
 same grid for all; then every policy runs with it on the seeds that are reported, one after the
 other on one thread, so that speeds compare. Figures are prequential: every flight is scored before
 its label is known, the label counts as known a day after departure. The adaptive settings in
-configs/quickstart were chosen on this stream as well: no figure here is of a held-out log. ``--quick``: the first 100,000
-flights, one seed to search on and one to report.
+configs/quickstart were chosen on this stream as well: no figure here is of a held-out log.
+``--quick``: the first 100,000 flights, one seed to search on and one to report.
 """
 
 from __future__ import annotations
