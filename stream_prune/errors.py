@@ -7,3 +7,10 @@ class ConfigError(Exception):
 
 class RunError(Exception):
     """What was asked for could be, but went wrong while running (exit code 1)."""
+
+
+class DivergedError(RunError):
+    """Training has gone wrong by itself: gradients stay not finite, whatever the batch.
+
+    A run with a checkpoint may go back to it; nothing else can be mended from within.
+    """
