@@ -27,7 +27,8 @@ from stream_prune.cli import config_errors, config_file
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec, duration_ms
 from stream_prune.registry.config import RegistryConfig
-from stream_prune.training.config import POLICIES, TrainingConfig
+from stream_prune.training.config import TrainingConfig
+from stream_prune.training.sparsity_config import POLICIES
 
 TRAINING = tuple(field.name for field in dataclasses.fields(TrainingConfig))
 """Keys that stand at the top of the file and belong to the training run."""

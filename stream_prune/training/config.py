@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stream_prune.drift.adwin import Adwin
-from stream_prune.drift.cusum import Cusum
-from stream_prune.drift.detector import Detector
-from stream_prune.drift.monitor import DriftMonitor
-from stream_prune.drift.page_hinkley import PageHinkley
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.budget import Budget
-from stream_prune.sparsity.criteria import CRITERIA
-from stream_prune.sparsity.policies.ads import ADS
-from stream_prune.sparsity.policies.static import Static
 from stream_prune.training.dataclass_reader import plain, read
+from stream_prune.training.drift_config import DriftConfig
 from stream_prune.training.elements_config import ElementsConfig
-
-DETECTORS: dict[str, type[Detector]] = {"cusum": Cusum, "adwin": Adwin, "page_hinkley": PageHinkley}
-POLICIES: dict[str, type[ADS] | type[Static]] = {"ads": ADS, "static": Static}
-
-
-def _at_least(least: float, **values: float) -> None:
-    for name, value in values.items():
-        if not value >= least:
-            raise ConfigError(f"{name} = {value}: must be {least} or more")
-
-
-def _positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not value > 0:
-            raise ConfigError(f"{name} = {value}: must be greater than 0")
-
-
-def _one_of(allowed: tuple[str, ...], **values: str) -> None:
-    for name, value in values.items():
-        if value not in allowed:
-            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(allowed)}")
+from stream_prune.training.ranges import at_least, one_of, positive
+from stream_prune.training.sparsity_config import SparsityConfig
 
 
 @dataclass(frozen=True)
@@ -53,10 +25,10 @@ class ModelConfig:
     top: tuple[int, ...] = (64, 32)
 
     def __post_init__(self) -> None:
-        _one_of(("dlrm",), name=self.name)
-        _at_least(1, dim=self.dim)
+        one_of(("dlrm",), name=self.name)
+        at_least(1, dim=self.dim)
         for name in ("bottom", "top"):
-            _at_least(1, **{f"{name}[{i}]": n for i, n in enumerate(getattr(self, name))})
+            at_least(1, **{f"{name}[{i}]": n for i, n in enumerate(getattr(self, name))})
 
 
 @dataclass(frozen=True)
@@ -76,8 +48,8 @@ class OptimizerConfig:
     eps: float | None = None
 
     def __post_init__(self) -> None:
-        _one_of(("adam", "adagrad"), name=self.name)
-        _positive(lr=self.lr, rows_lr=self.rows_lr, eps=self.eps)
+        one_of(("adam", "adagrad"), name=self.name)
+        positive(lr=self.lr, rows_lr=self.rows_lr, eps=self.eps)
 
 
 @dataclass(frozen=True)
@@ -100,76 +72,10 @@ class TablesConfig:
     init_std: float | None = None
 
     def __post_init__(self) -> None:
-        _at_least(0, default_capacity=self.default_capacity)
-        _at_least(0, **{f"capacity.{column}": rows for column, rows in self.capacity.items()})
-        _at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
-        _positive(init_std=self.init_std)
-
-
-@dataclass(frozen=True)
-class SparsityConfig:
-    """The controller's settings.
-
-    Attributes:
-        budget: what a settled plan may cost.
-        policy: ads (adaptive) or static.
-        parameters: the policy's own settings.
-        criterion: taylor, magnitude, movement or activation_variance.
-        window_rows: rows between two decisions.
-    """
-
-    budget: Budget
-    policy: str = "ads"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    criterion: str = "taylor"
-    window_rows: int = 4096
-
-    def __post_init__(self) -> None:
-        _one_of(tuple(POLICIES), policy=self.policy)
-        self.build_policy()  # its settings are wrong now or never
-        _one_of(tuple(CRITERIA), criterion=self.criterion)
-        _at_least(1, window_rows=self.window_rows)
-
-    def build_policy(self) -> ADS | Static:
-        """The policy with its settings."""
-        return read(POLICIES[self.policy], self.parameters, "parameters")
-
-
-@dataclass(frozen=True)
-class DriftConfig:
-    """The drift monitor: a detector fed with the mean loss of slices of the stream.
-
-    Attributes:
-        detector: cusum, adwin or page_hinkley.
-        parameters: the detector's own settings.
-        slice_rows: labelled rows per slice.
-        cooldown_rows: rows that the detector does not see at the start, after an alarm and after
-            the model was resized.
-    """
-
-    detector: str = "cusum"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    slice_rows: int = 512
-    cooldown_rows: int = 8192
-
-    def __post_init__(self) -> None:
-        _one_of(tuple(DETECTORS), detector=self.detector)
-        _at_least(1, slice_rows=self.slice_rows)
-        _at_least(0, cooldown_rows=self.cooldown_rows)
-        self.build_monitor()  # its settings are wrong now or never
-
-    def build_monitor(self) -> DriftMonitor:
-        """The monitor with its detector."""
-        kind = DETECTORS[self.detector]
-        known = list(inspect.signature(kind).parameters)
-        for name in self.parameters:
-            if name not in known:
-                raise ConfigError(f"parameters.{name}: unknown key; known are {', '.join(known)}")
-        try:
-            detector = kind(**self.parameters)
-        except (ConfigError, ValueError, TypeError) as error:
-            raise ConfigError(f"parameters: {error}") from None
-        return DriftMonitor(detector, self.slice_rows, self.cooldown_rows)
+        at_least(0, default_capacity=self.default_capacity)
+        at_least(0, **{f"capacity.{column}": rows for column, rows in self.capacity.items()})
+        at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
+        positive(init_std=self.init_std)
 
 
 @dataclass(frozen=True)
@@ -180,7 +86,7 @@ class CheckpointConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        _at_least(1, every_windows=self.every_windows, keep=self.keep)
+        at_least(1, every_windows=self.every_windows, keep=self.keep)
 
 
 @dataclass(frozen=True)
@@ -198,9 +104,9 @@ class EvaluationConfig:
     warmup_rows: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(2, sliding_rows=self.sliding_rows)
-        _at_least(1, every_windows=self.every_windows)
-        _at_least(0, warmup_rows=self.warmup_rows)
+        at_least(2, sliding_rows=self.sliding_rows)
+        at_least(1, every_windows=self.every_windows)
+        at_least(0, warmup_rows=self.warmup_rows)
 
 
 @dataclass(frozen=True)
@@ -235,9 +141,9 @@ class TrainingConfig:
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
-        _at_least(0, seed=self.seed)
-        _at_least(1, threads=self.threads)
-        _one_of(("auto", "cpu", "cuda"), device=self.device)
+        at_least(0, seed=self.seed)
+        at_least(1, threads=self.threads)
+        one_of(("auto", "cpu", "cuda"), device=self.device)
         if self.elements is not None and self.sparsity is not None:
             raise ConfigError("elements: go without `sparsity`: a model is compacted or masked")
         if self.drift is not None and self.sparsity is None:

@@ -1,0 +1,45 @@
+"""What a training run is told of the controller: budget, policy, criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.criteria import CRITERIA
+from stream_prune.sparsity.policies.ads import ADS
+from stream_prune.sparsity.policies.static import Static
+from stream_prune.training.dataclass_reader import read
+from stream_prune.training.ranges import at_least, one_of
+
+POLICIES: dict[str, type[ADS] | type[Static]] = {"ads": ADS, "static": Static}
+
+
+@dataclass(frozen=True)
+class SparsityConfig:
+    """The controller's settings.
+
+    Attributes:
+        budget: what a settled plan may cost.
+        policy: ads (adaptive) or static.
+        parameters: the policy's own settings.
+        criterion: taylor, magnitude, movement or activation_variance.
+        window_rows: rows between two decisions.
+    """
+
+    budget: Budget
+    policy: str = "ads"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    criterion: str = "taylor"
+    window_rows: int = 4096
+
+    def __post_init__(self) -> None:
+        one_of(tuple(POLICIES), policy=self.policy)
+        self.build_policy()  # its settings are wrong now or never
+        one_of(tuple(CRITERIA), criterion=self.criterion)
+        at_least(1, window_rows=self.window_rows)
+
+    def build_policy(self) -> ADS | Static:
+        """The policy with its settings."""
+        return read(POLICIES[self.policy], self.parameters, "parameters")
