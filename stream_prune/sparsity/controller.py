@@ -192,7 +192,7 @@ class SparsityController:
             alarm=alarm,
         )
         state, decision = self._policy.step(progress.policy_state, observation)
-        if not isinstance(decision, Keep):
+        if isinstance(decision, Shrink | Grow):
             self._apply(decision)
         # Only now: where the resize was refused, the next step asks again.
         progress.policy_state, progress.window_rows = state, 0

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.dsl import DSL
-from stream_prune.sparsity.policies.element_policy import ElementPolicy, Rewire, annealed
-from stream_prune.sparsity.policies.policy import Keep
+from stream_prune.sparsity.policies.element_policy import ElementPolicy, annealed
+from stream_prune.sparsity.policies.policy import Keep, Rewire
 from stream_prune.sparsity.policies.rigl import RigL
 from stream_prune.sparsity.policies.set_evolution import SET
 

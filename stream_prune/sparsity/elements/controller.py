@@ -16,7 +16,8 @@ from stream_prune.sparsity.elements.live import LiveElements
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.nested_state import nested, part_of
-from stream_prune.sparsity.policies.element_policy import ElementPolicy, Rewire
+from stream_prune.sparsity.policies.element_policy import ElementPolicy
+from stream_prune.sparsity.policies.policy import Rewire
 from stream_prune.sparsity.watch import Values
 from stream_prune.stateful import State
 

@@ -18,7 +18,7 @@ from stream_prune.sparsity.elements.densities import Spread, kept_weights
 from stream_prune.sparsity.elements.masks import Masks
 from stream_prune.sparsity.elements.pattern import draw, rewire
 from stream_prune.sparsity.nested_state import nested, part_of
-from stream_prune.sparsity.policies.element_policy import Rewire
+from stream_prune.sparsity.policies.policy import Rewire
 from stream_prune.stateful import State
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.policies.element_policy import Rewire, annealed, check_schedule
-from stream_prune.sparsity.policies.policy import Keep
+from stream_prune.sparsity.policies.element_policy import annealed, check_schedule
+from stream_prune.sparsity.policies.policy import Keep, Rewire
 
 
 class DSLState(NamedTuple):

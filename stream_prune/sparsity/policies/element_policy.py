@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import cos, pi
 from typing import Any, Literal, Protocol, TypeVar
 
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.policies.policy import Keep
-
-
-@dataclass(frozen=True)
-class Rewire:
-    """Drop some of the kept weights of every tensor and grow as many elsewhere.
-
-    Attributes:
-        fraction: share of each tensor's kept weights to replace, in (0, 1].
-        grow: by the size of the loss's "gradient", or at "random".
-        trigger: why, for the record.
-    """
-
-    fraction: float
-    grow: Literal["gradient", "random"]
-    trigger: str
-
+from stream_prune.sparsity.policies.policy import Keep, Rewire
 
 S = TypeVar("S", bound=tuple[Any, ...])
 

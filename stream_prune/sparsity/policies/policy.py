@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from math import nan
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 
 class Observation(NamedTuple):
@@ -15,6 +16,9 @@ class Observation(NamedTuple):
         budget: the share that a settled plan may cost.
         scored: scores of the units were collected in this window.
         alarm: a drift was signalled in it.
+        severity: of that drift, in standard deviations of the loss (rising is positive); 0 without.
+        worse: a standing reference has been significantly better over the last windows.
+        loss: mean loss of this window's labelled examples; NaN where none was labelled.
     """
 
     rows: int
@@ -22,6 +26,9 @@ class Observation(NamedTuple):
     budget: float
     scored: bool
     alarm: bool
+    severity: float = 0.0
+    worse: bool = False
+    loss: float = nan
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,35 @@ class Grow:
     trigger: str
 
 
-Decision = Keep | Shrink | Grow
+@dataclass(frozen=True)
+class Rewire:
+    """Drop some of what is kept, and grow as much elsewhere: units, or single weights.
+
+    Attributes:
+        fraction: share of what every group (or tensor) keeps to replace, in (0, 1].
+        grow: by the size of the loss's "gradient" (of weights only), or at "random".
+        trigger: why, for the record.
+    """
+
+    fraction: float
+    grow: Literal["gradient", "random"]
+    trigger: str
+
+
+@dataclass(frozen=True)
+class Derive:
+    """Take the small model anew from a dense twin that is trained beside it.
+
+    Attributes:
+        density: share of the full model's MACs that the derived model costs.
+        trigger: why, for the record.
+    """
+
+    density: float
+    trigger: str
+
+
+Decision = Keep | Shrink | Grow | Rewire | Derive
 
 S = TypeVar("S", bound=tuple[Any, ...])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stream_prune.sparsity.policies.element_policy import Rewire, check_schedule
-from stream_prune.sparsity.policies.policy import Keep
+from stream_prune.sparsity.policies.element_policy import check_schedule
+from stream_prune.sparsity.policies.policy import Keep, Rewire
 
 
 class SETState(NamedTuple):
