@@ -22,8 +22,9 @@ class Event:
         value: the slice loss that raised the alarm.
         density_before, density_after: kept units over all units; of masks kept weights over all.
         macs_before, macs_after: MACs per example (inference).
-        plan: kept units per group, and rows per table, afterwards; of masks kept weights per
-            parameter, and how many of them are others than before.
+        plan_before: kept units per group, and rows per table, until then; of masks kept weights
+            per parameter.
+        plan: the same afterwards; of masks also how many weights are others than before.
         rate: the learning-rate multiplier from now on.
         seconds: how long it took.
     """
@@ -38,6 +39,7 @@ class Event:
     density_after: float
     macs_before: int
     macs_after: int
+    plan_before: Mapping[str, Mapping[str, int]]
     plan: Mapping[str, Mapping[str, int]]
     rate: float
     seconds: float

@@ -55,6 +55,7 @@ class Recorder:
             density_after=live.density(live.plan),
             macs_before=live.cost(before).macs_inference,
             macs_after=live.cost().macs_inference,
+            plan_before={"units": before.widths, "rows": dict(before.rows)},
             plan={"units": live.plan.widths, "rows": dict(live.plan.rows)},
             rate=self._rate.value,
             seconds=seconds,

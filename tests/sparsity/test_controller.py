@@ -87,7 +87,9 @@ def test_it_shrinks_to_the_budget_grows_on_drift_and_shrinks_again() -> None:
     assert 5000 < alarm.rows < 6000
     assert alarm.severity is not None
     assert alarm.severity > 1
-    assert grown.severity == alarm.severity
+    assert (grown.severity, grown.value) == (alarm.severity, alarm.value)
+    assert alarm.plan_before == alarm.plan == grown.plan_before == events[1].plan
+    assert grown.plan_before["units"]["top.0"] < grown.plan["units"]["top.0"]
     assert grown.macs_before < grown.macs_after <= 0.6 * controller.dense_cost.macs_inference
     assert controller.cost().macs_inference <= 0.3 * controller.dense_cost.macs_inference
     assert sum(p.numel() for p in model.parameters()) == controller.cost().parameters
@@ -173,6 +175,7 @@ def test_tables_follow_the_row_budget_from_the_start_or_from_the_first_prune() -
         assert tables["user"].resized == [200]
         assert tables["weekday"].resized == []
         assert [event.kind for event in events][:2] == (["rows", "shrink"] if early else ["shrink"])
+        assert events[0].plan_before["rows"] == {"user": 1001, "weekday": 256}
         assert events[-1].plan["rows"] == {"user": 200, "weekday": 256}
 
 

@@ -96,6 +96,7 @@ def test_grown_weights_start_at_zero_without_state_and_then_learn(policy: str) -
     grown = {name: controller.mask(name) & ~mask for name, mask in before.items()}
     assert event.plan["moved"] == {name: int(mask.sum()) for name, mask in grown.items()}
     assert sum(event.plan["moved"].values()) > 20
+    assert event.plan_before["weights"] == {name: int(mask.sum()) for name, mask in before.items()}
     params = dict(model.named_parameters())
     for name, mask in grown.items():
         assert not params[name][mask].any()

@@ -148,7 +148,7 @@ class ElementController:
         del loss
         events: list[Event] = []
         if self._rows == 0:
-            events.append(self._event("mask", "start", event_time, 1.0))
+            events.append(self._event("mask", "start", event_time, self._live.sizes))
         if rows is None:
             given = labels if labels is not None else scores
             rows = self._batch_rows if given is None else len(given)
@@ -159,7 +159,7 @@ class ElementController:
         self._policy_state, decision = self._policy.step(self._policy_state)
         self._live.scoring = self._policy.wants_gradient(self._policy_state)
         if isinstance(decision, Rewire):
-            started, before = time.perf_counter(), self.density
+            started, before = time.perf_counter(), dict(self._live.masks.counts)
             moved = self._live.rewire(decision)
             spent = time.perf_counter() - started
             events.append(self._event("rewire", decision.trigger, event_time, before, moved, spent))
@@ -170,7 +170,7 @@ class ElementController:
         kind: str,
         trigger: str,
         event_time: int | None,
-        before: float,
+        before: Mapping[str, int],
         moved: Mapping[str, int] | None = None,
         seconds: float = 0.0,
     ) -> Event:
@@ -182,10 +182,11 @@ class ElementController:
             trigger=trigger,
             severity=None,
             value=None,
-            density_before=before,
+            density_before=sum(before.values()) / sum(self._live.sizes.values()),
             density_after=self.density,
             macs_before=macs,
             macs_after=macs,
+            plan_before={"weights": dict(before)},
             plan={"weights": dict(self._live.masks.counts), "moved": dict(moved or {})},
             rate=self.rate,
             seconds=seconds,
