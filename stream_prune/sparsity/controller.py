@@ -18,6 +18,7 @@ from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.live import LiveModel, check_budget
+from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Observation, Policy, Shrink
@@ -80,7 +81,8 @@ class SparsityController:
         self.groups = proven.groups
         self.refused: Mapping[str, str] = dict(sorted(proven.refused.items()))
         self._live = LiveModel(model, optimizer, proven, tables or {})
-        self._budget, self._policy, self._drift = budget, policy, drift
+        self._budget, self._policy = budget, policy
+        self._monitoring = Monitoring(drift, window_rows)
         self._batch_rows, self._window_limit = batch.rows, window_rows
         self._on_resize = on_resize
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
@@ -111,8 +113,9 @@ class SparsityController:
         return self._live.cost()
 
     def summary(self) -> dict[str, Any]:
-        """Groups, what was refused and why, widths and cost, as JSON values."""
-        return self._recorder.summary(self._budget, self.refused)
+        """Groups, what was refused and why, widths, cost and comparisons, as JSON values."""
+        reference = {"reference": self._monitoring.reference.summary()}
+        return self._recorder.summary(self._budget, self.refused) | reference
 
     def step(
         self,
@@ -121,6 +124,7 @@ class SparsityController:
         scores: Values | None = None,
         event_time: int | None = None,
         rows: int | None = None,
+        reference: Values | None = None,
     ) -> tuple[Event, ...]:
         """Call it after ``optimizer.step()``; may resize the model.
 
@@ -130,11 +134,15 @@ class SparsityController:
             scores: [B] probabilities given before the batch was learned.
             event_time: of the batch, ms since the epoch, for the record.
             rows: B, where neither labels nor scores are given (default: the example's rows).
+            reference: [B] probabilities that a model trained beside this one gave for the same
+                examples at the same time: a small dense model of the budget's size tells whether
+                it would do as well, a dense one what the budget costs (see ``summary``).
 
         Returns:
             What happened; empty most of the time.
 
         Raises:
+            ConfigError: what drift detection or the reference needs is missing or does not fit.
             RunError: the model had to be resized and could not be; it has not been changed.
         """
         progress, events = self._progress, list[Event]()
@@ -150,13 +158,13 @@ class SparsityController:
             rows = self._batch_rows if given is None else len(given)
         progress.rows += rows
         progress.window_rows += rows
-        signal = self._observe(loss, labels, scores, rows)
+        signal = self._monitoring.observe(loss, labels, scores, reference, rows)
         alarm = signal if signal is not None and signal.alarm else None
         if alarm is not None:
             record("drift", "detector", signal=alarm)
         if alarm is not None or progress.window_rows >= self._window_limit:
             before, started = self.plan, time.perf_counter()
-            decision = self._end_window(alarm is not None)
+            decision = self._end_window(alarm)
             if not isinstance(decision, Keep):
                 resized = "grow" if isinstance(decision, Grow) else "shrink"
                 record(
@@ -168,18 +176,7 @@ class SparsityController:
                 )
         return tuple(events)
 
-    def _observe(
-        self, loss: float | Tensor | None, labels: Values | None, scores: Values | None, rows: int
-    ) -> Signal | None:
-        if self._drift is None:
-            return None
-        if labels is not None and scores is not None:
-            return self._drift.observe(labels, scores)
-        if loss is not None:
-            return self._drift.observe_loss(float(loss), rows)
-        raise ConfigError("controller.step: drift detection needs labels and scores, or the loss")
-
-    def _end_window(self, alarm: bool) -> Decision:
+    def _end_window(self, alarm: Signal | None) -> Decision:
         """Ask the policy, and do what it says."""
         progress, scored = self._progress, self._collector.ready
         if scored:
@@ -189,7 +186,10 @@ class SparsityController:
             share=self._live.share,
             budget=self._budget.macs,
             scored=scored,
-            alarm=alarm,
+            alarm=alarm is not None,
+            severity=0.0 if alarm is None else alarm.severity,
+            worse=self._monitoring.reference.worse,
+            loss=self._monitoring.window_loss,
         )
         state, decision = self._policy.step(progress.policy_state, observation)
         if isinstance(decision, Shrink | Grow):
@@ -211,14 +211,14 @@ class SparsityController:
             held=None if shrinks else self.plan.units,
         )
         if self._live.resize_units(units):
-            if self._drift is not None:
-                self._drift.reset()
+            self._monitoring.resized()
             if self._on_resize is not None:
                 self._on_resize(self.plan)
         if shrinks and not self._policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, self._budget))
 
     def _prepare_window(self) -> None:
+        self._monitoring.new_window()
         self._rate.value = self._policy.rate(self._progress.policy_state)
         if self._policy.wants_scores(self._progress.policy_state, self._window_limit):
             self._collector.arm(self.plan)
@@ -226,14 +226,12 @@ class SparsityController:
             self._collector.disarm()
 
     def state_dict(self) -> State:
-        state = {
+        return {
             **self._progress.state_dict(),
             **nested("live", self._live.state_dict()),
             **nested("collector", self._collector.state_dict()),
+            **nested("monitoring", self._monitoring.state_dict()),
         }
-        if self._drift is not None:
-            state |= nested("drift", self._drift.state_dict())
-        return state
 
     def load_state_dict(self, state: State) -> None:
         """Take up where ``state`` was saved; resizes the model to its plan.
@@ -244,12 +242,8 @@ class SparsityController:
         Raises:
             ConfigError: the state belongs to another model, policy or kind of drift detection.
         """
-        drift = part_of(state, "drift")
-        if bool(drift) != (self._drift is not None):
-            raise ConfigError("saved controller: drift detection is on in one and off in the other")
         self._progress.load_state_dict(state)
         self._live.load_state_dict(part_of(state, "live"))
         self._collector.load_state_dict(part_of(state, "collector"), self.plan)
-        if self._drift is not None:
-            self._drift.load_state_dict(drift)
+        self._monitoring.load_state_dict(part_of(state, "monitoring"))
         self._rate.value = self._policy.rate(self._progress.policy_state)
