@@ -10,7 +10,7 @@ class RunError(Exception):
 
 
 class DivergedError(RunError):
-    """Training has gone wrong by itself: gradients stay not finite, whatever the batch.
+    """Training has gone wrong by itself: gradients or scores are not finite, whatever the batch.
 
     A run with a checkpoint may go back to it; nothing else can be mended from within.
     """

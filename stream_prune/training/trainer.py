@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stream_prune.errors import RunError
+from stream_prune.errors import DivergedError
 from stream_prune.evaluation.prequential import Prequential
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.minibatch.folder_log import FolderLog
@@ -99,7 +99,7 @@ class Trainer:
                 scores.append(self.learner.score(batch))
         window = np.concatenate(scores)
         if not np.isfinite(window).all():
-            raise RunError(
+            raise DivergedError(
                 f"window {step.window.end}: scores are not finite, the model has diverged: lower "
                 "optimizer.lr or optimizer.rows_lr and train into a new run folder"
             )
