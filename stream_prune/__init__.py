@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from stream_prune.sparsity.controller import SparsityController as SparsityController
     from stream_prune.sparsity.plan import Plan as Plan
     from stream_prune.sparsity.policies.ads import ADS as ADS
+    from stream_prune.sparsity.policies.amgp import AMGP as AMGP
+    from stream_prune.sparsity.policies.dsl_units import DSLUnits as DSLUnits
+    from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift as RateOnDrift
     from stream_prune.sparsity.policies.static import Static as Static
 
 _HOME = {
     "ADS": "sparsity.policies.ads",
+    "AMGP": "sparsity.policies.amgp",
     "Budget": "sparsity.budget",
     "ConfigError": "errors",
+    "DSLUnits": "sparsity.policies.dsl_units",
     "DriftMonitor": "drift.monitor",
     "EmbeddingTables": "embedding.tables",
     "FeatureSpec": "features",
     "Plan": "sparsity.plan",
+    "RateOnDrift": "sparsity.policies.rate_on_drift",
     "RunError": "errors",
     "Scorer": "artifact.scorer",
     "SparsityController": "sparsity.controller",

@@ -1,120 +1,115 @@
-"""When policies shrink and grow: contract checks for all, and each one's own story."""
+"""What every policy of units keeps to, whatever comes."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit_policies import BUDGET, POLICIES, WINDOW, look, play
 
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.policies.ads import ADS, GROWN, SPARSE
-from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Observation, Policy, Shrink
+from stream_prune.sparsity.policies.ads import ADS
+from stream_prune.sparsity.policies.amgp import AMGP
+from stream_prune.sparsity.policies.dsl_units import DSLUnits
+from stream_prune.sparsity.policies.policy import Grow, Observation, Rewire, Shrink
+from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift
 from stream_prune.sparsity.policies.static import Static
+from stream_prune.sparsity.progress import Progress
 
-WINDOW = 100
-BUDGET = 0.2
-POLICIES = {
-    "ads": ADS(warmup_rows=250, shrink_steps=3, settle_windows=2, regrow_windows=2, clock_rows=900),
-    "static": Static(warmup_rows=250, shrink_steps=3),
-}
-
-
-def play(
-    policy: Policy[Any], windows: list[tuple[int, bool]], state: Any = None
-) -> list[tuple[Any, Decision]]:
-    """Run windows of (rows, alarm) with a model that follows every decision exactly."""
-    state, share, story = policy.initial(BUDGET) if state is None else state, 1.0, []
-    for rows, alarm in windows:
-        scored = policy.wants_scores(state, WINDOW)
-        state, decision = policy.step(state, Observation(rows, share, BUDGET, scored, alarm))
-        if isinstance(decision, Shrink):
-            share = min(share, decision.density)
-        elif isinstance(decision, Grow):
-            share = max(share, decision.density)
-        story.append((state, decision))
-    return story
+observations = st.builds(
+    Observation,
+    rows=st.integers(1, WINDOW),
+    share=st.just(1.0),
+    budget=st.just(BUDGET),
+    scored=st.booleans(),
+    alarm=st.booleans(),
+    severity=st.floats(-5, 5),
+    worse=st.booleans(),
+    loss=st.one_of(st.just(math.nan), st.floats(0.1, 1.0)),
+)
+windows = st.lists(observations, max_size=60)
+every_policy = pytest.mark.parametrize("name", POLICIES)
 
 
-windows = st.lists(st.tuples(st.integers(1, WINDOW), st.booleans()), max_size=60)
-
-
-@pytest.mark.parametrize("name", POLICIES)
+@every_policy
 @settings(max_examples=60, deadline=None)
 @given(windows=windows)
-def test_a_policy_shrinks_only_after_a_scored_window_and_never_below_the_budget(
-    name: str, windows: list[tuple[int, bool]]
+def test_a_policy_keeps_within_its_bounds_and_prunes_only_what_has_been_scored(
+    name: str, windows: list[Observation]
 ) -> None:
-    policy, wanted = POLICIES[name], False
-    state = policy.initial(BUDGET)
-    for rows, alarm in windows:
+    policy, budget = POLICIES[name]
+    state, share = policy.initial(budget), budget if policy.starts_sparse else 1.0
+    for seen in windows:
         wanted = policy.wants_scores(state, WINDOW)
-        state, decision = policy.step(state, Observation(rows, 0.5, BUDGET, wanted, alarm))
+        seen = seen._replace(share=share, budget=budget, scored=seen.scored and wanted)
+        state, decision = policy.step(state, seen)
         assert policy.rate(state) > 0
-        assert all(isinstance(value, (int, float)) for value in state)
         if isinstance(decision, Shrink):
-            assert wanted
-            assert decision.density >= BUDGET
-            assert decision.settles == (decision.density == BUDGET)
+            assert seen.scored
+            assert budget <= decision.density <= share
+            assert decision.settles == (decision.density == budget)
+            share = decision.density
+        elif isinstance(decision, Grow):
+            assert budget <= decision.density <= 1
+            share = max(share, decision.density)
+        elif isinstance(decision, Rewire):
+            assert seen.scored
+            assert 0 < decision.fraction <= 1
+            assert decision.grow == "random"  # a unit that does not exist has no gradient
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@every_policy
 @settings(max_examples=30, deadline=None)
 @given(windows=windows)
 def test_a_policy_is_a_function_of_state_and_observation(
-    name: str, windows: list[tuple[int, bool]]
+    name: str, windows: list[Observation]
 ) -> None:
-    policy, half = POLICIES[name], len(windows) // 2
-    assert play(policy, windows) == play(policy, windows)
-    state = policy.initial(BUDGET)
-    for rows, alarm in windows[:half]:
-        state, _ = policy.step(state, Observation(rows, 0.5, BUDGET, True, alarm))
+    policy, budget = POLICIES[name]
+    assert play(policy, windows, budget) == play(policy, windows, budget)
+    state = policy.initial(budget)
+    for seen in windows:
+        state, _ = policy.step(state, seen._replace(budget=budget))
     copy = type(state)(*state)
-    seen = Observation(WINDOW, 0.5, BUDGET, True, True)
+    seen = look(alarm=True, severity=1.0, worse=True, loss=0.5, budget=budget)
     assert policy.step(copy, seen) == policy.step(state, seen)
+    assert policy.rate(copy) == policy.rate(state)
+    assert policy.wants_scores(copy, WINDOW) == policy.wants_scores(state, WINDOW)
 
 
-def test_ads_descends_in_equal_ratios_after_the_warm_up_and_raises_the_rate_in_step() -> None:
-    story = play(POLICIES["ads"], [(WINDOW, False)] * 6)
-    densities = [decision.density for _, decision in story if isinstance(decision, Shrink)]
-    assert densities == pytest.approx([BUDGET ** (1 / 3), BUDGET ** (2 / 3), BUDGET])
-    rates = [POLICIES["ads"].rate(state) for state, _ in story]
-    assert rates == pytest.approx([1, 1, 3 ** (1 / 3), 3 ** (2 / 3), 3, 3])
+@every_policy
+@settings(max_examples=30, deadline=None)
+@given(windows=windows)
+def test_a_policy_s_state_is_plain_numbers_that_survive_being_saved(
+    name: str, windows: list[Observation]
+) -> None:
+    policy, budget = POLICIES[name]
+    story = play(policy, windows, budget)
+    state = story[-1][0] if story else policy.initial(budget)
+    assert all(type(value) in (int, float) and math.isfinite(value) for value in state)
+    saving, loading = (Progress(policy, budget, ()) for _ in range(2))
+    saving.policy_state = state
+    loading.load_state_dict(saving.state_dict())
+    assert loading.policy_state == state
+    assert type(loading.policy_state) is type(state)
 
 
-def test_ads_answers_an_alarm_by_regrowing_for_a_while_once_it_has_settled() -> None:
-    calm = [(WINDOW, False)]
-    story = play(POLICIES["ads"], calm * 5 + [(WINDOW, True)] * 3 + calm * 3)
-    kinds = [type(decision).__name__ for _, decision in story[5:]]
-    assert kinds == ["Keep", "Keep", "Grow", "Keep", "Shrink", "Keep"]
-    assert story[7][1] == Grow(0.4, "drift")
-    assert story[7][0].phase == GROWN
-    assert story[9][1] == Shrink(BUDGET, "regrown", settles=True)
-    assert story[9][0].phase == SPARSE
-
-
-def test_ads_regrows_by_the_clock_when_no_alarm_comes_and_not_without_a_clock() -> None:
-    calm = [(WINDOW, False)] * 40
-    grown = [decision for _, decision in play(POLICIES["ads"], calm) if isinstance(decision, Grow)]
-    assert grown
-    assert {decision.trigger for decision in grown} == {"clock"}
-    without = play(ADS(warmup_rows=250), calm)
-    assert not [decision for _, decision in without if isinstance(decision, Grow)]
-
-
-def test_ads_waits_for_scores_where_a_window_gave_none() -> None:
-    ads = ADS(warmup_rows=0, shrink_steps=1)
-    state, decision = ads.step(ads.initial(BUDGET), Observation(10, 1.0, BUDGET, False, False))
-    assert decision == Keep()
-    state, decision = ads.step(state, Observation(10, 1.0, BUDGET, True, False))
-    assert decision == Shrink(BUDGET, "step", settles=True)
-
-
-def test_static_prunes_once_and_never_answers_an_alarm() -> None:
-    story = play(Static(warmup_rows=250), [(WINDOW, True)] * 30)
-    shrinks = [decision for _, decision in story if decision != Keep()]
-    assert shrinks == [Shrink(BUDGET, "warm-up", settles=True)]
+@every_policy
+def test_a_policy_comes_back_to_its_budget_or_to_the_full_size_that_it_ends_at(name: str) -> None:
+    policy, budget = POLICIES[name]
+    moved = [look(alarm=True, severity=9.0, worse=True, loss=0.9)] * 12
+    story = play(policy, [look(loss=0.5)] * 12 + moved + [look(loss=0.5)] * 60, budget)
+    shares = [budget if policy.starts_sparse else 1.0]
+    for _, decision in story:
+        shares.append(decision.density if isinstance(decision, Shrink | Grow) else shares[-1])
+    if isinstance(policy, AMGP):
+        assert shares[-1] == 1
+    else:
+        assert budget in shares[-12:]
+    grown = [decision for _, decision in story if isinstance(decision, Grow)]
+    assert bool(grown) == isinstance(policy, ADS | AMGP)
 
 
 @pytest.mark.parametrize(
@@ -127,16 +122,42 @@ def test_static_prunes_once_and_never_answers_an_alarm() -> None:
         (ADS, {"regrow_windows": 0}),
         (ADS, {"rate_sparse": 0.0}),
         (ADS, {"clock_rows": 0}),
+        (ADS, {"severity_full": 0.0}),
+        (ADS, {"steady": -0.1}),
+        (ADS, {"patience_windows": -1}),
+        (AMGP, {"total_rows": 50_000}),
+        (AMGP, {"total_rows": 60_000, "warmup_rows": -1}),
+        (AMGP, {"total_rows": 60_000, "cycles": 0}),
+        (AMGP, {"total_rows": 60_000, "prune_share": 1.0}),
+        (AMGP, {"total_rows": 60_000, "rate_sparse": 0.0}),
+        (DSLUnits, {"anneal_rows": 0}),
+        (DSLUnits, {"anneal_rows": 9, "every_rows": 0}),
+        (DSLUnits, {"anneal_rows": 9, "fraction": 0.0}),
+        (DSLUnits, {"anneal_rows": 9, "fraction_end": 0.6}),
+        (RateOnDrift, {"raised": 0.0}),
+        (RateOnDrift, {"raised_rows": 0}),
         (Static, {"warmup_rows": -1}),
         (Static, {"shrink_steps": 0}),
         (Static, {"rate_sparse": -1.0}),
     ],
 )
-def test_a_setting_out_of_range_is_named(policy: type, setting: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(setting))):
+def test_a_setting_out_of_range_is_named(policy: type, setting: dict[str, Any]) -> None:
+    *_, (name, value) = setting.items()
+    with pytest.raises(ConfigError, match=rf"\.{name} = {value}: must"):
         policy(**setting)
 
 
-def test_regrowing_to_no_more_than_the_budget_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"regrow_density = 0.2: must be above budget.macs = 0.2"):
-        ADS(regrow_density=0.2).initial(0.2)
+@pytest.mark.parametrize(
+    ("name", "budget", "message"),
+    [
+        ("ads", 0.4, r"regrow_density = 0.4: must be above budget.macs = 0.4"),
+        ("amgp", 1.0, r"budget.macs = 1.0: must be below 1 for amgp"),
+        ("dsl_units", 1.0, r"budget.macs = 1.0: must be below 1 for dsl_units"),
+        ("rate_on_drift", 0.2, r"budget.macs = 0.2: must be 1 for rate_on_drift"),
+    ],
+)
+def test_a_budget_that_a_policy_can_do_nothing_with_is_refused(
+    name: str, budget: float, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        POLICIES[name][0].initial(budget)

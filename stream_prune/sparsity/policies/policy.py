@@ -109,6 +109,11 @@ class Policy(Protocol[S]):
         """Tables are held at the budget from the start rather than from the first shrink."""
         ...
 
+    @property
+    def starts_sparse(self) -> bool:
+        """The model is cut to the budget at random before the first step."""
+        ...
+
     def initial(self, budget: float) -> S:
         """The state before the first window.
 

@@ -45,6 +45,10 @@ class Static:
     def rows_from_start(self) -> bool:
         return False
 
+    @property
+    def starts_sparse(self) -> bool:
+        return False
+
     def initial(self, budget: float) -> StaticState:
         del budget  # any will do
         return StaticState(0, 0)
