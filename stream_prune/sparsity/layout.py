@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stream_prune.sparsity.groups import Group, Member, named_tensors
+from stream_prune.sparsity.groups import Group, Member, named_tensors, owner
 from stream_prune.sparsity.plan import Plan
 
 Kept = dict[int, Tensor]
@@ -29,6 +29,10 @@ class Layout:
     Args:
         model: the full model (its shapes are read once, here).
         groups: the groups that plans will speak of.
+
+    Attributes:
+        depthwise: weights of convolutions that have a group of their own for every channel. Once
+            narrowed to a single channel they look like any other.
     """
 
     def __init__(self, model: nn.Module, groups: Sequence[Group]) -> None:
@@ -40,6 +44,9 @@ class Layout:
                 axes = parts.setdefault(member.param, {})
                 axes.setdefault(member.axis, []).append((group.name, member.positions))
         self.shapes = {name: tuple(tensors[name].shape) for name in parts}
+        self.depthwise = frozenset(
+            name for name in parts if getattr(owner(model, name)[0], "groups", 1) > 1
+        )
         self.axes: dict[str, dict[int, Axis]] = {
             name: {
                 axis: Axis(self.shapes[name][axis], tuple(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +52,9 @@ def resize(
             part = mirror.take(f"{name}|{key}", after[name], value.device)
             optimizer.state[live][key] = part  # type: ignore[union-attr]
         _swap(live, mirror.take(name, after[name], live.device))
+    depthwise = {id(module) for module in _owners(model, layout.depthwise)}
     for module in {id(m): m for m in _owners(model, changed)}.values():
-        _follow_shapes(module)
+        _follow_shapes(module, depthwise=id(module) in depthwise)
     for group in layout.groups:
         for attribute in group.heads:
             module, leaf = owner(model, attribute)
@@ -107,18 +108,18 @@ def _swap(live: Tensor, part: Tensor) -> None:
     torch.utils.swap_tensors(live, replacement)  # type: ignore[no-untyped-call]
 
 
-def _owners(model: nn.Module, names: list[str]) -> Iterator[nn.Module]:
+def _owners(model: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:
     for name in names:
         yield owner(model, name)[0]
 
 
-def _follow_shapes(module: nn.Module) -> None:
+def _follow_shapes(module: nn.Module, *, depthwise: bool) -> None:
     """Set a layer's size attributes from the shapes of its tensors."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, nn.modules.conv._ConvNd):
         out_axis, in_axis = (1, 0) if module.transposed else (0, 1)
-        if module.groups > 1:  # only depthwise ones are ever grouped
+        if depthwise:
             module.groups = module.weight.shape[0]
         module.out_channels = module.weight.shape[out_axis]
         module.in_channels = module.weight.shape[in_axis] * module.groups

@@ -18,7 +18,7 @@ from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.surgery import resize
 
-_DRAWS = 4  # weights are redrawn when the removed units happen to be dead on the whole example
+_DRAWS = 8  # weights are redrawn when the removed units happen to be dead on the whole example
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-from unittest import mock
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from foreign_models import DENSE, FOREIGN, SPARSE, VOCABULARY, deepctr
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -18,9 +15,7 @@ from stream_prune.encoding import encode
 from stream_prune.sparsity import ADS, Budget, SparsityController
 from stream_prune.sparsity.discover import _from_graph
 
-ROWS, BATCH, VOCABULARY, DIM = 6000, 200, 150, 8
-DENSE = [column.name for column in nyc_flights.SPEC.dense]
-SPARSE = [column.name for column in nyc_flights.SPEC.categorical]
+ROWS, BATCH = 6000, 200
 
 
 @pytest.fixture(scope="module")
@@ -42,85 +37,23 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return columns
 
 
-def rechub(name: str, **options: Any) -> nn.Module:
-    from torch_rechub.basic.features import DenseFeature, SparseFeature
-    from torch_rechub.models import ranking
-
-    dense = [DenseFeature(column) for column in DENSE]
-    sparse = [SparseFeature(column, VOCABULARY, embed_dim=DIM) for column in SPARSE]
-    mlp = {"dims": [64, 32], "dropout": 0.0, "activation": "relu"}
-    if name in ("DeepFM", "WideDeep"):
-        return getattr(ranking, name)(dense + sparse, sparse, mlp_params=mlp)
-    return getattr(ranking, name)(dense + sparse, 2, mlp_params=mlp, **options)
-
-
-def deepctr(name: str, **options: Any) -> nn.Module:
-    with mock.patch("threading.Thread.start"):  # on import it asks the network for newer versions
-        from deepctr_torch import models
-        from deepctr_torch.inputs import DenseFeat, SparseFeat
-
-    columns = [
-        *(SparseFeat(column, VOCABULARY, embedding_dim=DIM) for column in SPARSE),
-        *(DenseFeat(column, 1) for column in DENSE),
-    ]
-    settings = {"dnn_hidden_units": (64, 32), "init_std": 0.05, **options}
-    if name == "PNN":
-        return models.PNN(columns, **settings)
-    return getattr(models, name)(columns, columns, **settings)
-
-
-def as_columns(flights: dict[str, Tensor], rows: slice) -> tuple[Any]:
-    return ({name: flights[name][rows] for name in SPARSE + DENSE},)
-
-
-def as_matrix(flights: dict[str, Tensor], rows: slice) -> tuple[Any]:
-    return (torch.stack([flights[name][rows].float() for name in SPARSE + DENSE], dim=1),)
-
-
-Inputs = Callable[[dict[str, Tensor], slice], tuple[Any]]
 TWO_LAYERS = {"dnn.linears.0": 64, "dnn.linears.1": 32}
-CASES: dict[str, tuple[Callable[[], nn.Module], Inputs, dict[str, int], set[str]]] = {
-    "rechub DCN": (
-        lambda: rechub("DCN"),
-        as_columns,
-        {"mlp.mlp.0": 64, "mlp.mlp.4": 32},
-        {"cn.w.0", "cn.w.1", "linear.fc"},
-    ),
+CASES: dict[str, tuple[dict[str, int], set[str]]] = {
+    "rechub DCN": ({"mlp.mlp.0": 64, "mlp.mlp.4": 32}, {"cn.w.0", "cn.w.1", "linear.fc"}),
     "rechub DCNv2": (
-        lambda: rechub("DCNv2", use_low_rank_mixture=False),
-        as_columns,
         {"parallel_dnn.mlp.0": 64, "parallel_dnn.mlp.4": 32},
         {"crossnet.w.0", "crossnet.w.1", "linear.fc"},
     ),
-    "rechub DeepFM": (
-        lambda: rechub("DeepFM"),
-        as_columns,
-        {"mlp.mlp.0": 64, "mlp.mlp.4": 32},
-        {"mlp.mlp.8", "linear.fc"},
-    ),
-    "rechub WideDeep": (
-        lambda: rechub("WideDeep"),
-        as_columns,
-        {"mlp.mlp.0": 64, "mlp.mlp.4": 32},
-        {"mlp.mlp.8", "linear.fc"},
-    ),
-    "DeepCTR DCN": (lambda: deepctr("DCN"), as_matrix, TWO_LAYERS, {"dnn_linear"}),
-    "DeepCTR DeepFM": (
-        lambda: deepctr("DeepFM", dnn_use_bn=True),
-        as_matrix,
-        TWO_LAYERS,
-        {"dnn_linear"},
-    ),
+    "rechub DeepFM": ({"mlp.mlp.0": 64, "mlp.mlp.4": 32}, {"mlp.mlp.8", "linear.fc"}),
+    "rechub WideDeep": ({"mlp.mlp.0": 64, "mlp.mlp.4": 32}, {"mlp.mlp.8", "linear.fc"}),
+    "DeepCTR DCN": (TWO_LAYERS, {"dnn_linear"}),
+    "DeepCTR DeepFM": (TWO_LAYERS, {"dnn_linear"}),
     "DeepCTR xDeepFM": (
-        lambda: deepctr("xDeepFM", cin_layer_size=(16, 16)),
-        as_matrix,
         {**TWO_LAYERS, "cin.conv1ds.1": 16},
         {"dnn_linear", "cin_linear", "cin.conv1ds.0"},
     ),
-    "DeepCTR PNN": (lambda: deepctr("PNN"), as_matrix, TWO_LAYERS, {"dnn_linear"}),
+    "DeepCTR PNN": (TWO_LAYERS, {"dnn_linear"}),
     "DeepCTR FiBiNET": (
-        lambda: deepctr("FiBiNET"),
-        as_matrix,
         {**TWO_LAYERS, "SE.excitation.0": 2},
         {
             "dnn_linear",
@@ -135,7 +68,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Inputs, dict[str, int], set[str]
 def test_it_trains_through_shrink_and_grow_and_what_stays_dense_is_named(
     case: str, flights: dict[str, Tensor]
 ) -> None:
-    build, inputs, groups, refused = CASES[case]
+    build, inputs = FOREIGN[case]
+    groups, refused = CASES[case]
     torch.manual_seed(0)
     model = build()
     optimizer = Adam(model.parameters(), 1e-3)

@@ -1,22 +1,15 @@
 """Shrinking and restoring a model and its optimizer in place."""
 
-import copy
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from plugin_models import MODELS, OPTIMIZERS, build, plans, proven, train
+from plugin_models import OPTIMIZERS, build, proven, train
 from torch import nn
 from torch.optim import Adafactor, Optimizer
 
 from stream_prune.errors import RunError
-from stream_prune.sparsity.layout import gather
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.surgery import resize
-
-FEW = settings(max_examples=8, deadline=None)
 
 
 def trained(name: str, optimizer: str) -> tuple[nn.Module, Optimizer, tuple[torch.Tensor, ...]]:
@@ -35,58 +28,6 @@ def everything(model: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor
     return values
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", MODELS)
-@FEW
-@given(data=st.data())
-def test_shrink_then_restore_is_bit_exact(name: str, optimizer: str, data: st.DataObject) -> None:
-    layout, mirror = proven(name).layout, Mirror()
-    model, bound, _ = trained(name, optimizer)
-    before, identities = everything(model, bound), [id(param) for param in model.parameters()]
-    full = Plan.full(proven(name).groups)
-    first, second = data.draw(plans(layout.groups)), data.draw(plans(layout.groups))
-    for old, new in ((full, first), (first, second), (second, full)):
-        resize(model, bound, layout, mirror, old, new)
-    after = everything(model, bound)
-    assert after.keys() == before.keys()
-    for key, value in before.items():
-        assert torch.equal(after[key], value), key
-    assert [id(param) for param in model.parameters()] == identities
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", MODELS)
-@FEW
-@given(data=st.data())
-def test_a_compacted_model_is_the_masked_one(
-    name: str, optimizer: str, data: st.DataObject
-) -> None:
-    layout = proven(name).layout
-    model, bound, inputs = trained(name, optimizer)
-    plan = data.draw(plans(layout.groups))
-    masked, masked_bound = copy.deepcopy((model, bound))
-    tensors = dict(masked.named_parameters())
-    with torch.no_grad():
-        for group in layout.groups:
-            gone = sorted(set(range(group.units)) - set(plan.units[group.name]))
-            for member in group.consumed:
-                index = member.positions[gone].flatten()
-                tensors[member.param].index_fill_(member.axis, index, 0.0)
-    resize(model, bound, layout, Mirror(), Plan.full(layout.groups), plan)
-    torch.testing.assert_close(model(*inputs), masked(*inputs), rtol=0, atol=1e-11)
-    train(model, bound, inputs, 1)
-    train(masked, masked_bound, inputs, 1)
-    kept = layout.kept(plan)
-    for key, param in model.named_parameters():
-        wanted = masked.get_parameter(key)
-        indices = kept.get(key, {})
-        assert param.grad is not None
-        assert wanted.grad is not None
-        close = {"rtol": 0, "atol": 1e-10}
-        torch.testing.assert_close(param.grad, gather(wanted.grad, indices), **close)
-        torch.testing.assert_close(param.data, gather(wanted.data, indices), rtol=0, atol=1e-7)
-
-
 def test_layers_report_the_size_that_they_have() -> None:
     model, _ = build("conv")
     layout = proven("conv").layout
@@ -98,6 +39,18 @@ def test_layers_report_the_size_that_they_have() -> None:
     assert (model.wide.in_features, model.wide.out_features) == (8, 2)
     assert (model.out.in_features, model.out.weight.shape) == (5, (1, 5))
     assert model.norm1.running_mean.shape == (3,)
+
+
+def test_a_depthwise_convolution_comes_back_from_a_single_channel() -> None:
+    model, batch = build("conv")
+    layout, mirror = proven("conv").layout, Mirror()
+    full = Plan.full(layout.groups)
+    narrow = Plan({name: kept[:1] for name, kept in full.units.items()})
+    resize(model, None, layout, mirror, full, narrow)
+    assert model.depthwise.groups == 1
+    resize(model, None, layout, mirror, narrow, full)
+    assert model.depthwise.groups == 8
+    model(*batch(2))
 
 
 def test_the_previous_loss_may_still_be_in_scope() -> None:
