@@ -51,6 +51,7 @@ class Scripted:
     decisions: tuple[Decision, ...] = ()
     scoring: bool = False
     rows_from_start: bool = False
+    starts_sparse: bool = False
 
     def initial(self, budget: float) -> Windows:
         del budget

@@ -36,12 +36,16 @@ from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity import SparsityController
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.live import LiveModel
-from stream_prune.sparsity.policies.policy import Grow, Shrink
+from stream_prune.sparsity.policies.policy import Decision, Grow, Shrink
 from stream_prune.sparsity.prove import prove
 from stream_prune.training.learner import Learner
 
 SHRINK, GROW, RESTORE = Shrink(0.2, "step", settles=True), Grow(0.4, "drift"), Grow(1.0, "drift")
-MOVES = {"shrink to 20 % MACs": SHRINK, "grow to 40 % MACs": GROW, "grow to full": RESTORE}
+MOVES: dict[str, Decision] = {
+    "shrink to 20 % MACs": SHRINK,
+    "grow to 40 % MACs": GROW,
+    "grow to full": RESTORE,
+}
 
 Units = Mapping[str, tuple[int, ...]]
 

@@ -9,7 +9,7 @@ from stream_prune.embedding import row_set
 from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.id_map import EMPTY, I64, empty_map, lookup
 from stream_prune.embedding.row_set import RowSet
-from stream_prune.embedding.sketch import empty_sketch, raise_to
+from stream_prune.embedding.sketch import empty_sketch
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -158,11 +158,9 @@ class RowCache:
             if not old.follow[table] and size < capacity[table]:
                 old.open[table] = False
             capacity[table] = size
-            strongest = rows[np.lexsort((rows, -old.counts[rows]))]
+            strongest = rows[np.argsort(-old.counts[rows], kind="stable")]
             kept[table] = np.sort(strongest[:size])
-            for row in strongest[size:].tolist():
-                raise_to(old.sketch, table, old.owner[row], old.counts[row])
-                old.evictions[table] += 1
+            row_set.disown(old, table, strongest[size:])
             row_set.clear_board(old, table)
             old.floor[table] = 0.0
         new = self._laid_out(capacity, old)

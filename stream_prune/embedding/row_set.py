@@ -177,6 +177,14 @@ def contest(rows: RowSet, fresh: I64) -> int:
 
 
 @compiled
+def disown(rows: RowSet, table: int, gone: I64) -> None:
+    """Give the counts of these rows back to the sketch; the id map is left to the caller."""
+    for row in gone:
+        sketch.raise_to(rows.sketch, table, rows.owner[row], rows.counts[row])
+    rows.evictions[table] += gone.size
+
+
+@compiled
 def clear_board(rows: RowSet, table: int) -> None:
     """Forget a table's candidates; they come back at their next sighting."""
     board = rows.board_base[table]

@@ -33,6 +33,11 @@ class RowTable:
         """Weight and optimizer state of a row, in bytes."""
         return 4 * (self._owner.dim + 1)
 
+    @property
+    def storage(self) -> "EmbeddingTables":
+        """All the tables that lie together, which can be resized at once."""
+        return self._owner
+
     def ids(self) -> I64:
         """The ids that own rows [rows_used], a copy."""
         return self._owner.cache.rows.owner[self._owner.cache.owned(self._index)].copy()

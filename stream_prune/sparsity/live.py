@@ -18,6 +18,7 @@ from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
 from stream_prune.sparsity.rescale import rescale
 from stream_prune.sparsity.rows import RowTable
+from stream_prune.sparsity.rows import resize as resize_rows
 from stream_prune.sparsity.surgery import check, resize
 from stream_prune.stateful import State
 
@@ -65,9 +66,7 @@ class LiveModel:
 
     def resize_tables(self, rows: Mapping[str, int]) -> None:
         """Bring the tables to these capacities."""
-        for name, table in self._tables.items():
-            if table.capacity != rows[name]:
-                table.resize(rows[name])
+        resize_rows(self._tables, rows)
         self.plan = Plan(self.plan.units, rows)
 
     def cost(self, plan: Plan | None = None) -> Cost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stream_prune.sparsity.budget import Budget
 
@@ -25,6 +25,37 @@ class RowTable(Protocol):
     def resize(self, n: int) -> None:
         """Set the capacity to ``n`` rows; on a cut the best rows stay."""
         ...
+
+
+class Storage(Protocol):
+    """What holds several tables, and can resize them for the price of one."""
+
+    def resize(self, capacities: Mapping[str, int]) -> None:
+        """Set the capacities of these tables, by their names."""
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A table that lies in one storage with others."""
+
+    @property
+    def storage(self) -> Storage: ...
+
+
+def resize(tables: Mapping[str, RowTable], rows: Mapping[str, int]) -> None:
+    """Bring tables to these capacities; those of one storage at once, as each of them moves all."""
+    shared: dict[int, tuple[Storage, dict[str, int]]] = {}
+    for name, table in tables.items():
+        if table.capacity == rows[name]:
+            continue
+        if isinstance(table, Together):
+            _, wanted = shared.setdefault(id(table.storage), (table.storage, {}))
+            wanted[table.name] = rows[name]
+        else:
+            table.resize(rows[name])
+    for storage, wanted in shared.values():
+        storage.resize(wanted)
 
 
 def capacities(full: Mapping[str, int], budget: Budget) -> dict[str, int]:
