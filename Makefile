@@ -13,10 +13,10 @@ PIP := $(BIN)/python -m pip
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint format bench clean
+.PHONY: help install quickstart test lint format bench bench-policies clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 install: $(VENV)/.installed  ## create .venv and install the pinned dependencies
 
@@ -42,6 +42,10 @@ bench: $(VENV)/.dev  ## run every benchmark in full; ARGS=--quick for the short 
 	  echo "== $$file"; \
 	  $(BIN)/python $$file $(ARGS) --json benchmarks/results/$$(basename $$file .py).json || exit 1; \
 	done
+
+bench-policies: $(VENV)/.dev  ## compare the policies on four logs (an hour on 2 cores, goes on where it stopped)
+	@mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/policies.py $(ARGS) --json benchmarks/results/policies.json
 
 clean:  ## remove .venv and what tools left behind (not runs/)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -15,28 +15,37 @@ from stream_prune.cli.environment import environment
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; ``wanted`` is what it should be, ``holds`` whether it is."""
+    """One measured number; ``wanted`` is what it should be, ``holds`` whether it is.
+
+    ``note`` says what ``holds`` cannot, e.g. that the measurement leaves it open.
+    """
 
     name: str
     value: float
     unit: str
     wanted: str = ""
     holds: bool | None = None
+    note: str = ""
 
 
 def arguments(description: str) -> argparse.Namespace:
     """``[--quick] [--json FILE]``, the same for every benchmark."""
+    return parser(description).parse_args()
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The same, for a benchmark that adds options of its own."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="the same measurement, shorter")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
-    return parser.parse_args()
+    return parser
 
 
 def finish(figures: list[Figure], file: Path | None, **details: Any) -> None:
     """Print the figures with what was wanted of them; write them to ``file``."""
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
-        verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds]
+        verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds] or figure.note
         wanted = f"wanted {figure.wanted}" if figure.wanted else ""
         print(f"{figure.name:{width}}  {figure.value:10.4f} {figure.unit:9} {wanted:22} {verdict}")
     if file is not None:
