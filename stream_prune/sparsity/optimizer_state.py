@@ -38,5 +38,14 @@ def element_states(optimizer: Optimizer | None, name: str, param: Tensor) -> dic
     return found
 
 
+def first_value(optimizer: Optimizer | None, param: Tensor, key: str) -> float:
+    """What an element of a state is before the first step: 0, or where Adagrad's sums begin."""
+    if optimizer is None or key != "sum":
+        return 0.0
+    groups: list[dict[str, Any]] = optimizer.param_groups
+    mine = next(group for group in groups if any(other is param for other in group["params"]))
+    return float(mine.get("initial_accumulator_value", 0.0))
+
+
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, (int, float, bool))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import RunError
-from stream_prune.sparsity.optimizer_state import element_states
+from stream_prune.sparsity.optimizer_state import element_states, first_value
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -82,17 +81,9 @@ class Masks:
         param = self._params[name]
         gone = ~survivors
         for key, value in element_states(optimizer, name, param).items():
-            value.masked_fill_(gone, _first_value(optimizer, param, key))
+            value.masked_fill_(gone, first_value(optimizer, param, key))
         param.masked_fill_(gone, 0.0)
 
 
 def _and(tensor: Tensor, word: Tensor) -> None:
     tensor.detach().view(word.dtype).bitwise_and_(word)
-
-
-def _first_value(optimizer: Optimizer, param: Tensor, key: str) -> float:
-    if key != "sum":
-        return 0.0
-    groups: list[dict[str, Any]] = optimizer.param_groups
-    mine = next(group for group in groups if any(other is param for other in group["params"]))
-    return float(mine.get("initial_accumulator_value", 0.0))
