@@ -16,25 +16,35 @@ if TYPE_CHECKING:
     from stream_prune.sparsity.events import Event as Event
     from stream_prune.sparsity.plan import Plan as Plan
     from stream_prune.sparsity.policies.ads import ADS as ADS
+    from stream_prune.sparsity.policies.ads_shadow import ADSShadow as ADSShadow
+    from stream_prune.sparsity.policies.amgp import AMGP as AMGP
     from stream_prune.sparsity.policies.dsl import DSL as DSL
+    from stream_prune.sparsity.policies.dsl_units import DSLUnits as DSLUnits
+    from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift as RateOnDrift
     from stream_prune.sparsity.policies.rigl import RigL as RigL
     from stream_prune.sparsity.policies.set_evolution import SET as SET
     from stream_prune.sparsity.policies.static import Static as Static
     from stream_prune.sparsity.rows import RowTable as RowTable
+    from stream_prune.sparsity.twin import Twin as Twin
 
 _HOME = {
     "ADS": "policies.ads",
+    "AMGP": "policies.amgp",
+    "ADSShadow": "policies.ads_shadow",
     "Budget": "budget",
     "Cost": "cost",
     "DSL": "policies.dsl",
+    "DSLUnits": "policies.dsl_units",
     "ElementController": "elements.controller",
     "Event": "events",
     "Plan": "plan",
+    "RateOnDrift": "policies.rate_on_drift",
     "RigL": "policies.rigl",
     "RowTable": "rows",
     "SET": "policies.set_evolution",
     "SparsityController": "controller",
     "Static": "policies.static",
+    "Twin": "twin",
 }
 
 __all__ = sorted(_HOME)

@@ -21,12 +21,21 @@ from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
-from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Observation, Policy, Shrink
+from stream_prune.sparsity.policies.policy import (
+    Decision,
+    Derive,
+    Grow,
+    Keep,
+    Observation,
+    Policy,
+    Shrink,
+)
 from stream_prune.sparsity.progress import Progress
 from stream_prune.sparsity.prove import prove
 from stream_prune.sparsity.rates import RateMultiplier
 from stream_prune.sparsity.recorder import Recorder
 from stream_prune.sparsity.rows import RowTable, capacities
+from stream_prune.sparsity.twin import DerivingPolicy, Twin, check_twin
 from stream_prune.sparsity.watch import Monitor, Signal, Values
 from stream_prune.stateful import State
 
@@ -48,6 +57,8 @@ class SparsityController:
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.
+        twin: a dense copy that the user trains beside the model, for a policy that derives the
+            small model from it (``ADSShadow``).
 
     Attributes:
         groups: what can be pruned.
@@ -70,11 +81,13 @@ class SparsityController:
         tables: Mapping[str, RowTable] | None = None,
         window_rows: int = 4096,
         on_resize: Callable[[Plan], None] | None = None,
+        twin: Twin | None = None,
     ) -> None:
         if criterion not in CRITERIA:
             raise ConfigError(f"criterion = {criterion!r}: must be one of {sorted(CRITERIA)}")
         if window_rows < 1:
             raise ConfigError(f"window_rows = {window_rows}: must be at least 1")
+        check_twin(twin, policy, model, optimizer)
         batch = Example(example)
         proven = prove(model, batch)
         check_budget(proven, budget)
@@ -86,7 +99,9 @@ class SparsityController:
         self._batch_rows, self._window_limit = batch.rows, window_rows
         self._on_resize = on_resize
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
-        self._collector = Collector(model, optimizer, proven.layout, CRITERIA[criterion])
+        self._twin = twin
+        scored = (model, optimizer) if twin is None else (twin.model, twin.optimizer)
+        self._collector = Collector(*scored, proven.layout, CRITERIA[criterion])
         self._recorder = Recorder(self._live, self._rate)
         self._progress = Progress(policy, budget.macs, self.groups)
         if policy.rows_from_start:
@@ -107,6 +122,14 @@ class SparsityController:
     def dense_cost(self) -> Cost:
         """What the full model costs."""
         return self._live.cost(self._live.full)
+
+    @property
+    def soft_weight(self) -> float:
+        """Weight of the twin's scores as soft targets of the live model at this moment."""
+        policy: object = self._policy
+        if not isinstance(policy, DerivingPolicy):
+            return 0.0
+        return policy.soft_weight(self._progress.policy_state)
 
     def cost(self) -> Cost:
         """What the live model costs."""
@@ -166,9 +189,9 @@ class SparsityController:
             before, started = self.plan, time.perf_counter()
             decision = self._end_window(alarm)
             if not isinstance(decision, Keep):
-                resized = "grow" if isinstance(decision, Grow) else "shrink"
+                derived = isinstance(decision, Derive)  # another model, if of the same plan
                 record(
-                    resized if self.plan != before else "keep",
+                    type(decision).__name__.lower() if derived or self.plan != before else "keep",
                     decision.trigger,
                     before=before,
                     signal=alarm if decision.trigger == "drift" else None,
@@ -180,7 +203,7 @@ class SparsityController:
         """Ask the policy, and do what it says."""
         progress, scored = self._progress, self._collector.ready
         if scored:
-            progress.remember(self._collector.scores(), self.plan)
+            progress.remember(self._collector.scores(), self._scored_plan)
         observation = Observation(
             rows=progress.window_rows,
             share=self._live.share,
@@ -192,36 +215,47 @@ class SparsityController:
             loss=self._monitoring.window_loss,
         )
         state, decision = self._policy.step(progress.policy_state, observation)
-        if isinstance(decision, Shrink | Grow):
+        if isinstance(decision, Shrink | Grow | Derive):
             self._apply(decision)
         # Only now: where the resize was refused, the next step asks again.
         progress.policy_state, progress.window_rows = state, 0
         self._prepare_window()
         return decision
 
-    def _apply(self, decision: Shrink | Grow) -> None:
-        """Shrinking chooses among the live units, growing adds to them."""
-        shrinks = isinstance(decision, Shrink)
+    def _apply(self, decision: Shrink | Grow | Derive) -> None:
+        """Shrinking chooses among the live units, growing adds to them, deriving among all."""
+        shrinks, grows = isinstance(decision, Shrink), isinstance(decision, Grow)
         units = allocate(
             self._progress.scores,
             self._live.proven.cost,
             self._budget,
             decision.density,
             eligible=self.plan.units if shrinks else None,
-            held=None if shrinks else self.plan.units,
+            held=self.plan.units if grows else None,
         )
-        if self._live.resize_units(units):
+        derived = isinstance(decision, Derive) and self._derive(units)
+        if derived or self._live.resize_units(units):
             self._monitoring.resized()
             if self._on_resize is not None:
                 self._on_resize(self.plan)
         if shrinks and not self._policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, self._budget))
 
+    def _derive(self, units: Mapping[str, tuple[int, ...]]) -> bool:
+        assert self._twin is not None, "check_twin has seen that a policy that derives has one"
+        self._live.derive(units, self._twin)
+        return True
+
+    @property
+    def _scored_plan(self) -> Plan:
+        """The units that the criterion sees: of a twin all of them."""
+        return self.plan if self._twin is None else self._live.full
+
     def _prepare_window(self) -> None:
         self._monitoring.new_window()
         self._rate.value = self._policy.rate(self._progress.policy_state)
         if self._policy.wants_scores(self._progress.policy_state, self._window_limit):
-            self._collector.arm(self.plan)
+            self._collector.arm(self._scored_plan)
         else:
             self._collector.disarm()
 
@@ -244,6 +278,6 @@ class SparsityController:
         """
         self._progress.load_state_dict(state)
         self._live.load_state_dict(part_of(state, "live"))
-        self._collector.load_state_dict(part_of(state, "collector"), self.plan)
+        self._collector.load_state_dict(part_of(state, "collector"), self._scored_plan)
         self._monitoring.load_state_dict(part_of(state, "monitoring"))
         self._rate.value = self._policy.rate(self._progress.policy_state)

@@ -12,14 +12,17 @@ from stream_prune.errors import ConfigError
 from stream_prune.sparsity.allocate import least_share
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import Cost
+from stream_prune.sparsity.exchange import newcomers
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
+from stream_prune.sparsity.renew import renew
 from stream_prune.sparsity.rescale import rescale
 from stream_prune.sparsity.rows import RowTable
 from stream_prune.sparsity.rows import resize as resize_rows
 from stream_prune.sparsity.surgery import check, resize
+from stream_prune.sparsity.twin import Twin
 from stream_prune.stateful import State
 
 
@@ -62,6 +65,26 @@ class LiveModel:
         resize(self._model, self._optimizer, layout, self._mirror, self.plan, plan)
         rescale(self._model, layout, plan)
         self.plan = plan
+        return True
+
+    def derive(self, units: Mapping[str, tuple[int, ...]], twin: Twin) -> None:
+        """Make the model the part of its twin that these units are.
+
+        Raises:
+            RunError: as :meth:`resize_units`; the model is as it was.
+        """
+        plan, layout = Plan(units, self.plan.rows), self.proven.layout
+        twin.derive(self._model, self._optimizer, layout, self.plan, plan)
+        rescale(self._model, layout, plan)
+        self.plan = plan
+
+    def exchange_units(self, units: Mapping[str, tuple[int, ...]]) -> bool:
+        """As :meth:`resize_units`, but units that come begin anew: see :mod:`.renew`."""
+        before = self.plan.units
+        if not self.resize_units(units):
+            return False
+        come = newcomers(before, units)
+        renew(self._model, self._optimizer, self.proven.layout, self.plan, come)
         return True
 
     def resize_tables(self, rows: Mapping[str, int]) -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from stream_prune.sparsity.layout import Kept, gather, scatter
+
+
+class Store(Protocol):
+    """Where surgery leaves what is alive, and takes from what a new plan keeps."""
+
+    def put(self, key: str, shape: tuple[int, ...], kept: Kept, live: Tensor) -> None: ...
+
+    def take(self, key: str, kept: Kept, device: torch.device) -> Tensor: ...
 
 
 class Mirror:

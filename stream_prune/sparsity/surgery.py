@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from stream_prune.errors import RunError
 from stream_prune.sparsity.groups import named_tensors, owner
 from stream_prune.sparsity.layout import Layout
-from stream_prune.sparsity.mirror import Mirror
+from stream_prune.sparsity.mirror import Store
 from stream_prune.sparsity.optimizer_state import element_states
 from stream_prune.sparsity.plan import Plan
 
@@ -25,7 +25,7 @@ def resize(
     model: nn.Module,
     optimizer: Optimizer | None,
     layout: Layout,
-    mirror: Mirror,
+    mirror: Store,
     old: Plan,
     new: Plan,
 ) -> None:
