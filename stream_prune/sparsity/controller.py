@@ -17,6 +17,7 @@ from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
+from stream_prune.sparsity.exchange import drawn, exchanged
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
@@ -28,6 +29,7 @@ from stream_prune.sparsity.policies.policy import (
     Keep,
     Observation,
     Policy,
+    Rewire,
     Shrink,
 )
 from stream_prune.sparsity.progress import Progress
@@ -57,6 +59,7 @@ class SparsityController:
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.
+        seed: of what a policy leaves to chance (``DSLUnits``).
         twin: a dense copy that the user trains beside the model, for a policy that derives the
             small model from it (``ADSShadow``).
 
@@ -81,6 +84,7 @@ class SparsityController:
         tables: Mapping[str, RowTable] | None = None,
         window_rows: int = 4096,
         on_resize: Callable[[Plan], None] | None = None,
+        seed: int = 0,
         twin: Twin | None = None,
     ) -> None:
         if criterion not in CRITERIA:
@@ -103,7 +107,9 @@ class SparsityController:
         scored = (model, optimizer) if twin is None else (twin.model, twin.optimizer)
         self._collector = Collector(*scored, proven.layout, CRITERIA[criterion])
         self._recorder = Recorder(self._live, self._rate)
-        self._progress = Progress(policy, budget.macs, self.groups)
+        self._progress = Progress(policy, budget.macs, self.groups, seed)
+        if policy.starts_sparse:
+            self._live.resize_units(drawn(proven.cost, budget, seed))
         if policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, budget))
         self._prepare_window()
@@ -174,8 +180,9 @@ class SparsityController:
             rows, event = progress.rows, self._recorder.event
             events.append(event(kind, trigger, rows=rows, event_time=event_time, **more))
 
-        if progress.rows == 0 and self.plan.rows != self._live.full.rows:
-            record("rows", "start", before=self._live.full)
+        if progress.rows == 0 and self.plan != self._live.full:
+            cut = "rows" if self.plan.units == self._live.full.units else "shrink"
+            record(cut, "start", before=self._live.full)
         if rows is None:
             given = labels if labels is not None else scores
             rows = self._batch_rows if given is None else len(given)
@@ -215,31 +222,43 @@ class SparsityController:
             loss=self._monitoring.window_loss,
         )
         state, decision = self._policy.step(progress.policy_state, observation)
-        if isinstance(decision, Shrink | Grow | Derive):
+        if not isinstance(decision, Keep):
             self._apply(decision)
         # Only now: where the resize was refused, the next step asks again.
         progress.policy_state, progress.window_rows = state, 0
         self._prepare_window()
         return decision
 
-    def _apply(self, decision: Shrink | Grow | Derive) -> None:
-        """Shrinking chooses among the live units, growing adds to them, deriving among all."""
-        shrinks, grows = isinstance(decision, Shrink), isinstance(decision, Grow)
-        units = allocate(
-            self._progress.scores,
-            self._live.proven.cost,
-            self._budget,
-            decision.density,
-            eligible=self.plan.units if shrinks else None,
-            held=self.plan.units if grows else None,
-        )
-        derived = isinstance(decision, Derive) and self._derive(units)
-        if derived or self._live.resize_units(units):
+    def _apply(self, decision: Shrink | Grow | Rewire | Derive) -> None:
+        """Bring the model to the units that the decision leads to."""
+        units = self._chosen(decision)
+        if isinstance(decision, Derive):
+            changed = self._derive(units)
+        elif isinstance(decision, Rewire):
+            changed = self._live.exchange_units(units)
+        else:
+            changed = self._live.resize_units(units)
+        if changed:
             self._monitoring.resized()
             if self._on_resize is not None:
                 self._on_resize(self.plan)
-        if shrinks and not self._policy.rows_from_start:
+        if isinstance(decision, Shrink) and not self._policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, self._budget))
+
+    def _chosen(self, decision: Shrink | Grow | Rewire | Derive) -> dict[str, tuple[int, ...]]:
+        """Shrinking chooses among the live units, growing adds to them, deriving among all."""
+        progress, alive = self._progress, self.plan.units
+        if isinstance(decision, Rewire):
+            key = f"{progress.seed}/{progress.rows}"
+            return exchanged(progress.scores, alive, decision.fraction, key)
+        return allocate(
+            progress.scores,
+            self._live.proven.cost,
+            self._budget,
+            decision.density,
+            eligible=alive if isinstance(decision, Shrink) else None,
+            held=alive if isinstance(decision, Grow) else None,
+        )
 
     def _derive(self, units: Mapping[str, tuple[int, ...]]) -> bool:
         assert self._twin is not None, "check_twin has seen that a policy that derives has one"

@@ -23,6 +23,7 @@ class Progress:
         policy: whose state is kept.
         macs: the budget's share of the full model's MACs.
         groups: what can be pruned.
+        seed: of what is drawn at random.
 
     Attributes:
         rows: examples seen.
@@ -31,9 +32,11 @@ class Progress:
         scores: importance of each unit of each group, in full coordinates.
     """
 
-    def __init__(self, policy: Policy[Any], macs: float, groups: Sequence[Group]) -> None:
+    def __init__(
+        self, policy: Policy[Any], macs: float, groups: Sequence[Group], seed: int = 0
+    ) -> None:
         self._policy = type(policy).__name__
-        self.rows = self.window_rows = 0
+        self.seed, self.rows, self.window_rows = seed, 0, 0
         self.policy_state = policy.initial(macs)
         self.scores = {group.name: torch.ones(group.units, dtype=torch.float64) for group in groups}
 
@@ -46,6 +49,7 @@ class Progress:
         scores = {name: values.clone() for name, values in self.scores.items()}
         return {
             "policy": self._policy,
+            "seed": self.seed,
             "rows": self.rows,
             "window_rows": self.window_rows,
             **nested("policy", self.policy_state._asdict()),
@@ -63,6 +67,7 @@ class Progress:
                 f"saved controller: its policy is {state['policy']!r}, not {self._policy}"
             )
         counters: dict[str, Any] = dict(state)
-        self.rows, self.window_rows = int(counters["rows"]), int(counters["window_rows"])
+        self.seed, self.rows = int(counters["seed"]), int(counters["rows"])
+        self.window_rows = int(counters["window_rows"])
         self.policy_state = type(self.policy_state)(**part_of(state, "policy"))
         self.scores = {name: values.clone() for name, values in part_of(state, "scores").items()}

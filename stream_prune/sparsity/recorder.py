@@ -7,6 +7,7 @@ from typing import Any
 
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.events import Event
+from stream_prune.sparsity.exchange import newcomers
 from stream_prune.sparsity.live import LiveModel
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.rates import RateMultiplier
@@ -44,6 +45,10 @@ class Recorder:
         """
         live = self._live
         before = live.plan if before is None else before
+        plan = {"units": live.plan.widths, "rows": dict(live.plan.rows)}
+        if kind == "rewire":
+            come = newcomers(before.units, live.plan.units)
+            plan["moved"] = {name: len(units) for name, units in come.items()}
         return Event(
             kind=kind,
             rows=rows,
@@ -56,7 +61,7 @@ class Recorder:
             macs_before=live.cost(before).macs_inference,
             macs_after=live.cost().macs_inference,
             plan_before={"units": before.widths, "rows": dict(before.rows)},
-            plan={"units": live.plan.widths, "rows": dict(live.plan.rows)},
+            plan=plan,
             rate=self._rate.value,
             seconds=seconds,
         )
