@@ -1,9 +1,25 @@
 """From feature-major look-ups to the batch-major order in which a model reads them."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import I64
+
+
+class Found(NamedTuple):
+    """Where the ids of a batch are, as :meth:`EmbeddingTables.admit` tells.
+
+    Attributes:
+        rows: int64 [n], their flat rows, in the order of the ids (feature-major).
+        offsets: int64 [F * B + 1], the bags' bounds, if any feature is multi-valued.
+        layout: the assignment of rows that this holds for.
+    """
+
+    rows: I64
+    offsets: I64 | None
+    layout: int
 
 
 def check(ids: I64, offsets: I64 | None, tables: int) -> tuple[I64, int]:

@@ -102,9 +102,10 @@ class RowCache:
         lookup(self.rows.ids, self._checked(ids, spans), spans, self.rows.first, rows)
         return rows
 
-    def admit(self, ids: I64, spans: I64, events: int) -> I64:
-        """Count a batch of ``events`` stream rows; returns the flat rows that have a new owner.
+    def admit(self, ids: I64, spans: I64, events: int) -> tuple[I64, I64]:
+        """Count a batch of ``events`` stream rows.
 
+        Returns the flat rows [n] of ``ids`` [n] and those flat rows that have a new owner.
         Arguments and errors as for :meth:`lookup`.
         """
         ids = self._checked(ids, spans)
@@ -113,15 +114,22 @@ class RowCache:
             self._rescale(np.where(exponent > _MAX_EXPONENT, np.floor(exponent), 0.0))
             exponent = (self.events - self._origin) / self.half_life
         room = np.minimum(self.rows.capacity - self.rows.used, np.diff(spans)).sum()
-        fresh = np.empty(room, np.int64)
-        handed_out = row_set.admit(self.rows, ids, spans, np.exp2(exponent), fresh)
+        fresh, found = np.empty(room, np.int64), np.empty(ids.size, np.int64)
+        handed_out = row_set.admit(self.rows, ids, spans, np.exp2(exponent), fresh, found)
         self.events += events
-        return fresh[:handed_out]
+        return found, fresh[:handed_out]
 
     def contest(self) -> I64:
         """Candidates against the weakest rows; returns the flat rows that have a new owner."""
         fresh = np.empty(np.minimum(self.rows.used, self.rows.waiting).sum(), np.int64)
         return fresh[: row_set.contest(self.rows, fresh)]
+
+    def churn(self) -> list[tuple[int, int]]:
+        """(admissions, evictions) of each table since the last call."""
+        rows = self.rows
+        counts = list(zip(rows.admissions.tolist(), rows.evictions.tolist(), strict=True))
+        rows.admissions[:], rows.evictions[:] = 0, 0
+        return counts
 
     def _checked(self, ids: I64, spans: I64) -> I64:
         if ids.size and ids.min() < 0:

@@ -61,11 +61,12 @@ def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> None:
 
 
 @compiled
-def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> int:
+def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, found: I64) -> int:
     """Count the sightings of a batch, and give a row to who may own one while there is room.
 
     ``keys`` are laid out as for :func:`id_map.lookup`, ``increment`` [F] is what a sighting counts
-    now. Returns how many rows were handed out and writes which into ``fresh``.
+    now. Returns how many rows were handed out and writes which into ``fresh``; ``found`` gets the
+    row that each key has afterwards.
     """
     handed_out = 0
     ids, cells, counts = rows.ids, rows.sketch, rows.counts
@@ -73,12 +74,22 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> in
         amount = increment[table]
         # Half a sighting below: between two sightings the first one has decayed a little.
         enough = (rows.admission[table] - 0.5) * amount
+        cold, before = rows.first[table], handed_out
+        base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
+        shift = ids.shift[table]
         for i in range(spans[table], spans[table + 1]):
             key = keys[i]
-            slot = id_map.find(ids, table, key)
-            if slot >= 0:
-                counts[ids.slots[slot, 1]] += amount
+            slot = id_map.home(key, shift)
+            owner = ids.slots[base + slot, 0]
+            while owner != key and owner != EMPTY:
+                slot = (slot + 1) & mask
+                owner = ids.slots[base + slot, 0]
+            if owner == key:
+                row = ids.slots[base + slot, 1]
+                counts[row] += amount
+                found[i] = row
                 continue
+            found[i] = cold
             room = rows.used[table] < rows.capacity[table]
             if not (room or rows.follow[table]) or not rows.open[table]:
                 continue
@@ -87,10 +98,10 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> in
                 continue
             if room:
                 rows.used[table] += 1
-                row = rows.first[table] + rows.used[table]
+                row = cold + rows.used[table]
                 _own(rows, table, key, row, count)
                 rows.floor[table] = min(rows.floor[table], count)
-                fresh[handed_out] = row
+                fresh[handed_out] = found[i] = row
                 handed_out += 1
             elif count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
                 cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
@@ -100,6 +111,12 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64) -> in
                 if rows.candidates[cell] == key or count > rows.strength[cell]:
                     rows.candidates[cell] = key
                     rows.strength[cell] = count
+        if handed_out > before:  # some keys got their row at a later sighting in this batch
+            for i in range(spans[table], spans[table + 1]):
+                if found[i] == cold:
+                    at = id_map.find(ids, table, keys[i])
+                    if at >= 0:
+                        found[i] = ids.slots[at, 1]
     return handed_out
 
 

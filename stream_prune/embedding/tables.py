@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stream_prune.embedding.adagrad import RowwiseAdagrad
-from stream_prune.embedding.bags import batch_major, check
+from stream_prune.embedding.bags import Found, batch_major, check
 from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.gradients import Gradients
 from stream_prune.embedding.id_map import I64
@@ -24,9 +24,9 @@ class EmbeddingTables(nn.Module):
     Weights and accumulators are buffers, so a dense optimizer over ``parameters()`` leaves them
     alone; :meth:`step` trains them with fused row-wise Adagrad.
 
-    A learn step is ``admit(ids)``, forward, ``loss.backward()``, ``step()``, and after the last
-    step of a window ``adapt()``. Scoring is forward alone under ``torch.no_grad()``: it counts
-    nothing, inserts nothing and moves nothing.
+    A learn step is ``admit(ids)``, forward (or :meth:`read` of what ``admit`` found),
+    ``loss.backward()``, ``step()``, and after the last step of a window ``adapt()``. Scoring is
+    forward alone under ``torch.no_grad()``: it counts nothing, inserts nothing and moves nothing.
 
     Any int64 in [0, 2^63 - 1] is an ordinary id, the one that stands for a missing value included.
     A duplicate is counted as often as it occurs, and its gradients are summed before the one step.
@@ -95,21 +95,29 @@ class EmbeddingTables(nn.Module):
         With gradients enabled the result is a leaf of the autograd graph, whose gradient waits
         for :meth:`step`. Arguments and errors as for :meth:`lookup`.
         """
-        tables = len(self.configs)
-        found = self.lookup(ids, offsets)
-        device = self.weight.device
+        return self.read(Found(self.lookup(ids, offsets), offsets, self._layout))
+
+    def read(self, found: Found) -> Tensor:
+        """The same for a batch that :meth:`admit` has found, without a second look-up.
+
+        Raises:
+            RuntimeError: rows changed hands or places since then.
+        """
+        if found.layout != self._layout:
+            raise RuntimeError("rows changed hands since admit(): read before adapt() and resize()")
+        tables, device = len(self.configs), self.weight.device
         ends = None
-        if offsets is None:
-            rows = torch.from_numpy(found.reshape(tables, -1).T.reshape(-1)).to(device)
+        if found.offsets is None:
+            rows = torch.from_numpy(found.rows.reshape(tables, -1).T.reshape(-1)).to(device)
             values = self.weight.index_select(0, rows)
         else:
-            bags, bounds = batch_major(found, offsets, self.cache.rows.first)
+            bags, bounds = batch_major(found.rows, found.offsets, self.cache.rows.first)
             rows, ends = torch.from_numpy(bags).to(device), torch.from_numpy(bounds).to(device)
             values = F.embedding_bag(rows, self.weight, ends, mode="mean", include_last_offset=True)
         values = values.view(-1, tables, self.dim)
         if not torch.is_grad_enabled():
             return values
-        return self._gradients.watch(values, rows, ends, self._layout)
+        return self._gradients.watch(values, rows, ends, found.layout)
 
     def step(self) -> None:
         """Apply the gradients of every backward pass since the last step, summed, in one update.
@@ -122,13 +130,17 @@ class EmbeddingTables(nn.Module):
             lr = self.lr * self.rate
             self.optimizer.step(self.weight, self.accumulator, rows, values, lr)
 
-    def admit(self, ids: I64, offsets: I64 | None = None) -> None:
+    def admit(self, ids: I64, offsets: I64 | None = None) -> Found:
         """Count a batch that is about to be learned; while there is room, admit whom it entitles.
+
+        Returns where its ids are now, for :meth:`read`.
 
         Arguments and errors as for :meth:`lookup`; nothing is counted if one is raised.
         """
         spans, batch = check(ids, offsets, len(self.configs))
-        self._start_as_cold(self.cache.admit(ids, spans, batch))
+        rows, fresh = self.cache.admit(ids, spans, batch)
+        self._start_as_cold(fresh)
+        return Found(rows, offsets, self._layout)
 
     def adapt(self) -> None:
         """Let the ids that were seen often enough since the last call contest the weakest rows.
@@ -164,12 +176,7 @@ class EmbeddingTables(nn.Module):
 
     def churn(self) -> dict[str, tuple[int, int]]:
         """(admissions, evictions) of each table since the last call."""
-        rows = self.cache.rows
-        counts = zip(rows.admissions.tolist(), rows.evictions.tolist(), strict=True)
-        result = dict(zip(self.tables, counts, strict=True))
-        rows.admissions[:] = 0
-        rows.evictions[:] = 0
-        return result
+        return dict(zip(self.tables, self.cache.churn(), strict=True))
 
     def _settled(self, what: str) -> None:
         if self._gradients:

@@ -83,16 +83,17 @@ class Learner:
         """Probabilities [B] by the model as it is. Changes nothing: unknown ids stay unknown."""
         if self.head.training:
             self.head.eval()
-        probabilities: Probabilities = torch.sigmoid(self._logits(batch)).cpu().numpy()
+        rows = self.tables(batch.ids, batch.offsets)
+        probabilities: Probabilities = torch.sigmoid(self._logits(batch, rows)).cpu().numpy()
         return probabilities
 
     def learn(self, batch: MiniBatch) -> None:
         """One optimizer step on a batch in which every row is labelled."""
         if not self.head.training:
             self.head.train()
-        self.tables.admit(batch.ids, batch.offsets)
+        rows = self.tables.read(self.tables.admit(batch.ids, batch.offsets))
         labels = self._move(batch.label)
-        loss = binary_cross_entropy_with_logits(self._logits(batch), labels)
+        loss = binary_cross_entropy_with_logits(self._logits(batch, rows), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.tables.step()
@@ -118,8 +119,8 @@ class Learner:
         """What the head costs per example at this moment."""
         return self.dense_cost if self.controller is None else self.controller.cost()
 
-    def _logits(self, batch: MiniBatch) -> Tensor:
-        logits: Tensor = self.head(self._move(batch.dense), self.tables(batch.ids, batch.offsets))
+    def _logits(self, batch: MiniBatch, rows: Tensor) -> Tensor:
+        logits: Tensor = self.head(self._move(batch.dense), rows)
         return logits
 
     def _move(self, values: npt.NDArray[np.float32]) -> Tensor:

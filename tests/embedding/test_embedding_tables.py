@@ -210,6 +210,14 @@ def test_an_old_graph_survives_a_resize_but_its_gradient_is_not_misapplied():
     learn(tables, ids(1, 2))
 
 
+def test_what_admit_found_is_not_read_after_rows_changed_hands():
+    tables = one_table()
+    found = tables.admit(ids(1, 2))
+    tables.tables["t"].resize(1)
+    with pytest.raises(RuntimeError, match="rows changed hands"):
+        tables.read(found)
+
+
 def test_a_forward_pass_that_is_never_learned_leaves_nothing_behind():
     tables = one_table()
     learn(tables, ids(1))

@@ -87,11 +87,12 @@ def test_tables_do_what_plain_dicts_do(sequence):
         if step[0] == "learn":
             batch, rows = step[1], len(step[1][0])
             ids, offsets = flat(batch)
-            tables.admit(ids, offsets)
+            found = tables.admit(ids, offsets)
+            assert found.rows.tolist() == tables.lookup(ids, offsets).tolist()
             for table, table_bags in zip(plain.values(), batch, strict=True):
                 table.admit([key for bag in table_bags for key in bag], events)
             events += rows
-            out = tables(ids, offsets)
+            out = tables.read(found)
             expected = [
                 [t.embedding(b) for b in table_bags]
                 for t, table_bags in zip(plain.values(), batch, strict=True)
