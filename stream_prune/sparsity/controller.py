@@ -17,6 +17,7 @@ from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
+from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.exchange import drawn, exchanged
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
@@ -59,6 +60,8 @@ class SparsityController:
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.
+        max_dropped_steps: optimizer steps in a row that may be dropped because gradients are not
+            finite, before training counts as diverged.
         seed: of what a policy leaves to chance (``DSLUnits``).
         twin: a dense copy that the user trains beside the model, for a policy that derives the
             small model from it (``ADSShadow``).
@@ -84,6 +87,7 @@ class SparsityController:
         tables: Mapping[str, RowTable] | None = None,
         window_rows: int = 4096,
         on_resize: Callable[[Plan], None] | None = None,
+        max_dropped_steps: int = 10,
         seed: int = 0,
         twin: Twin | None = None,
     ) -> None:
@@ -102,6 +106,8 @@ class SparsityController:
         self._monitoring = Monitoring(drift, window_rows)
         self._batch_rows, self._window_limit = batch.rows, window_rows
         self._on_resize = on_resize
+        # First of all that hooks into the step: what is dropped here nobody else sees.
+        self._finite = FiniteSteps(model, optimizer, max_dropped_steps)
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
         self._twin = twin
         scored = (model, optimizer) if twin is None else (twin.model, twin.optimizer)
@@ -123,6 +129,11 @@ class SparsityController:
     def rate(self) -> float:
         """The learning-rate multiplier in force."""
         return self._rate.value
+
+    @property
+    def dropped_steps(self) -> int:
+        """Optimizer steps dropped because gradients were not finite."""
+        return self._finite.dropped
 
     @property
     def dense_cost(self) -> Cost:
@@ -172,6 +183,7 @@ class SparsityController:
 
         Raises:
             ConfigError: what drift detection or the reference needs is missing or does not fit.
+            DivergedError: gradients were not finite ``max_dropped_steps`` times in a row.
             RunError: the model had to be resized and could not be; it has not been changed.
         """
         progress, events = self._progress, list[Event]()
@@ -180,6 +192,8 @@ class SparsityController:
             rows, event = progress.rows, self._recorder.event
             events.append(event(kind, trigger, rows=rows, event_time=event_time, **more))
 
+        for _ in range(self._finite.take()):
+            record("dropped", "gradients")
         if progress.rows == 0 and self.plan != self._live.full:
             cut = "rows" if self.plan.units == self._live.full.units else "shrink"
             record(cut, "start", before=self._live.full)
@@ -282,6 +296,7 @@ class SparsityController:
         return {
             **self._progress.state_dict(),
             **nested("live", self._live.state_dict()),
+            **nested("finite", self._finite.state_dict()),
             **nested("collector", self._collector.state_dict()),
             **nested("monitoring", self._monitoring.state_dict()),
         }
@@ -297,6 +312,7 @@ class SparsityController:
         """
         self._progress.load_state_dict(state)
         self._live.load_state_dict(part_of(state, "live"))
+        self._finite.load_state_dict(part_of(state, "finite"))
         self._collector.load_state_dict(part_of(state, "collector"), self._scored_plan)
         self._monitoring.load_state_dict(part_of(state, "monitoring"))
         self._rate.value = self._policy.rate(self._progress.policy_state)

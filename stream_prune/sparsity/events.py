@@ -14,7 +14,8 @@ class Event:
 
     Attributes:
         kind: "drift" (an alarm), "shrink", "grow" (the model was resized), "rows" (tables were),
-            "mask" (weights were masked at the start), "rewire" (masks were moved).
+            "mask" (weights were masked at the start), "rewire" (masks were moved),
+            "dropped" (an optimizer step, because gradients were not finite).
         rows: examples seen so far.
         event_time: of the batch it happened after, ms since the epoch; None if not given.
         trigger: why: "start", "warm-up", "step", "drift", "clock", "regrown" or "detector".

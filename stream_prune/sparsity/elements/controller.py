@@ -15,6 +15,7 @@ from stream_prune.sparsity.elements.choose import choose
 from stream_prune.sparsity.elements.live import LiveElements
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
+from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.policies.element_policy import ElementPolicy
 from stream_prune.sparsity.policies.policy import Rewire
@@ -42,6 +43,8 @@ class ElementController:
             mapping of keyword arguments.
         params: names of the parameters to mask; None: every matrix.
         seed: of masks and of growth at random.
+        max_dropped_steps: optimizer steps in a row that may be dropped because gradients are not
+            finite, before training counts as diverged.
 
     Attributes:
         refused: parameters that stay dense, with the reason.
@@ -74,11 +77,14 @@ class ElementController:
         example: Tensor | tuple[Any, ...] | Mapping[str, Any],
         params: Collection[str] | None = None,
         seed: int = 0,
+        max_dropped_steps: int = 10,
     ) -> None:
         batch = Example(example)
         masked, refused = choose(model, optimizer, params)
         self.refused: Mapping[str, str] = dict(sorted(refused.items()))
         self.dense_cost: Cost = dense_cost(model, batch)
+        # First of all that hooks into the step: what is dropped here nobody else sees.
+        self._finite = FiniteSteps(model, optimizer, max_dropped_steps)
         self._live = LiveElements(
             masked, optimizer, density=density, spread=policy.densities, seed=seed
         )
@@ -100,6 +106,11 @@ class ElementController:
     def rate(self) -> float:
         """The learning rate is left alone."""
         return 1.0
+
+    @property
+    def dropped_steps(self) -> int:
+        """Optimizer steps dropped because gradients were not finite."""
+        return self._finite.dropped
 
     def mask(self, name: str) -> Tensor:
         """The kept weights of a masked parameter: bool of its shape."""
@@ -143,12 +154,16 @@ class ElementController:
             What happened; empty most of the time.
 
         Raises:
-            RunError: weights or gradients are not finite, or the optimizer's state cannot follow.
+            DivergedError: gradients were not finite ``max_dropped_steps`` times in a row.
+            RunError: weights are not finite, or the optimizer's state cannot follow.
         """
         del loss
         events: list[Event] = []
         if self._rows == 0:
             events.append(self._event("mask", "start", event_time, self._live.sizes))
+        for _ in range(self._finite.take()):
+            kept = self._live.masks.counts
+            events.append(self._event("dropped", "gradients", event_time, kept))
         if rows is None:
             given = labels if labels is not None else scores
             rows = self._batch_rows if given is None else len(given)
@@ -198,6 +213,7 @@ class ElementController:
             "rows": self._rows,
             **nested("policy", self._policy_state._asdict()),
             **nested("live", self._live.state_dict()),
+            **nested("finite", self._finite.state_dict()),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -210,6 +226,7 @@ class ElementController:
         if state["policy"] != policy:
             raise ConfigError(f"saved controller: its policy is {state['policy']!r}, not {policy}")
         self._live.load_state_dict(part_of(state, "live"))
+        self._finite.load_state_dict(part_of(state, "finite"))
         self._policy_state = type(self._policy_state)(**part_of(state, "policy"))
         self._live.scoring = self._policy.wants_gradient(self._policy_state)
         numbers: dict[str, Any] = dict(state)

@@ -154,7 +154,8 @@ class LiveElements:
     ) -> None:
         del optimizer, args, kwargs
         self.masks.apply_to_weights()
-        self.trained = True
+        # A step without any gradient (they were dropped) is none.
+        self.trained |= any(param.grad is not None for param in self._params.values())
 
     def _generator(self, purpose: str, name: str) -> torch.Generator:
         """One of its own for everything drawn, so that there is none to save."""
