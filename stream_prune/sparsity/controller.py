@@ -17,8 +17,8 @@ from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
-from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.exchange import drawn, exchanged
+from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
