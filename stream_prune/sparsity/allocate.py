@@ -11,6 +11,7 @@ from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import CostModel
 
 _HELD = float("inf")
+_LAST = float("-inf")
 
 
 def normalise(scores: Tensor) -> Tensor:
@@ -35,14 +36,15 @@ def allocate(
     The lowest threshold is taken at which the units above it, in rounded widths, cost no more than
     ``share``; then blocks are added back, the best-scored first, until no block of any group fits.
     So the result is never above the share and within one rounding step below it. Ties go to the
-    lower index.
+    lower index. Where the eligible units of a group run out, blocks of its other units fill the
+    last room, after all others: an earlier prune may have taken too much from this group.
 
     Args:
         scores: per group float [units], larger is more important, comparable between groups.
         cost: the cost model; its groups are the ones that are allocated.
         budget: minimum and rounded widths.
         share: wanted MACs as a share of the full model's.
-        eligible: per group the units to choose from (default: all of them).
+        eligible: per group the units to choose from first (default: all of them).
         held: per group units that stay in any case (default: none).
 
     Returns:
@@ -54,13 +56,13 @@ def allocate(
     ladders: dict[str, tuple[int, ...]] = {}
     for name, units in cost.units.items():
         values = scores[name].double().clone()
-        chosen = sorted(eligible[name]) if eligible is not None else list(range(units))
+        last = set(range(units)).difference(eligible[name]) if eligible is not None else set()
         stay = list(held[name]) if held is not None else []
         values[torch.tensor(stay, dtype=torch.int64)] = _HELD
         listed = values.tolist()
-        order[name] = sorted(chosen, key=lambda unit: -listed[unit])
-        ranked[name] = [listed[unit] for unit in order[name]]
-        ladders[name] = _ladder(budget, units, len(chosen), len(stay))
+        order[name] = sorted(range(units), key=lambda unit: (unit in last, -listed[unit]))
+        ranked[name] = [_LAST if unit in last else listed[unit] for unit in order[name]]
+        ladders[name] = _ladder(budget, units, len(stay))
     steps = _at_threshold(ranked, ladders, cost, share)
     _fill(steps, ranked, ladders, cost, share)
     return {name: tuple(sorted(order[name][: ladders[name][step]])) for name, step in steps.items()}
@@ -71,10 +73,9 @@ def least_share(cost: CostModel, budget: Budget) -> float:
     return cost.share({name: budget.ladder(units)[0] for name, units in cost.units.items()})
 
 
-def _ladder(budget: Budget, units: int, most: int, least: int) -> tuple[int, ...]:
-    """The allowed widths of a group between what is held and what may be chosen."""
-    steps = tuple(width for width in budget.ladder(units) if least <= width <= most)
-    return steps or (most,)
+def _ladder(budget: Budget, units: int, least: int) -> tuple[int, ...]:
+    """The allowed widths of a group from what is held on."""
+    return tuple(width for width in budget.ladder(units) if width >= least)
 
 
 def _at_threshold(
@@ -84,7 +85,7 @@ def _at_threshold(
     share: float,
 ) -> dict[str, int]:
     """Bisect the threshold; per group the step of its ladder just below it."""
-    thresholds = sorted({score for scores in ranked.values() for score in scores})
+    thresholds = sorted({score for scores in ranked.values() for score in scores} - {_LAST})
     low, high = 0, len(thresholds)  # thresholds[high:] keeps least; high == len keeps minimum
     while low < high:
         middle = (low + high) // 2
