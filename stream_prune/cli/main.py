@@ -16,6 +16,7 @@ import typer
 from stream_prune.cli import (
     INSTALL,
     datasets,
+    events,
     publish,
     pull,
     quickstart,
@@ -51,6 +52,7 @@ for _command, _short in (
     (pull.pull, "a registered model as a verified folder"),
     (score.score, "scores of a file of events"),
     (serve.serve, "a model behind HTTP"),
+    (events.events, "what a run decided, when, and why"),
     (report.report, "an HTML report on runs"),
 ):
     app.command(help=help_of(_command), short_help=_short)(_command)

@@ -16,6 +16,8 @@ import numpy as np
 from stream_prune.report.run import Run
 
 SMOOTHED_WINDOWS = 14
+UNCHANGED = ("drift", "keep", "dropped")
+"""Events that leave the model as it was; all others are drawn as re-adjustments."""
 ALARM = "drift alarm"
 ALARMS_TOP, ALARMS_STEP = 0.97, 0.05
 """Heights of the runs' alarms, 1 is the top of the plot."""
@@ -182,10 +184,11 @@ def _marks(run: Run, y: np.ndarray, colour: str, height: float) -> list[Trace]:
     known = np.isfinite(y)
     if not known.any():
         return []
+    events = [event for event in run.events if np.isfinite(event.time)]
     drawn: list[Trace] = []
     for name, symbol, chosen in (
-        (ALARM, "triangle-down", [e for e in run.events if e.kind == "drift"]),
-        ("re-adjustment", "diamond", [e for e in run.events if e.kind != "drift"]),
+        (ALARM, "triangle-down", [e for e in events if e.kind == "drift"]),
+        ("re-adjustment", "diamond", [e for e in events if e.kind not in UNCHANGED]),
     ):
         if not chosen:
             continue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from stream_prune.report import event_log
 from stream_prune.report.comparison import COLUMNS, cells
 from stream_prune.report.figures import figures
 from stream_prune.report.run import Run
@@ -45,6 +47,8 @@ def render(runs: Sequence[Run], *, title: str, subtitle: str) -> str:
             rows=[{"name": run.name, "cells": cells(run)} for run in runs],
             figures=drawn,
             events=_events(runs),
+            event_columns=event_log.COLUMNS,
+            numbers=event_log.NUMBERS,
             settings=[{"name": run.name, "text": _settings(run)} for run in runs],
             data=_inline(data),
             css=_part("page.css"),
@@ -73,17 +77,15 @@ def _stretch(runs: Sequence[Run]) -> str:
     return f"{count}, events from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
 
 
-def _events(runs: Sequence[Run]) -> list[dict[str, str]]:
-    found = sorted(
-        ((event, run.name) for run in runs for event in run.events), key=lambda pair: pair[0].time
-    )
+def _events(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The events of all runs by their time; one that has none yet comes first."""
+    found = [(event, run.name) for run in runs for event in run.events]
+    found.sort(key=lambda pair: pair[0].time if math.isfinite(pair[0].time) else -math.inf)
     return [
         {
-            "at": f"{event.at:%Y-%m-%d %H:%M}",
             "run": name,
-            "rows": f"{event.rows:,}",
-            "kind": event.kind,
-            "text": event.text,
+            "cells": list(zip(event_log.COLUMNS, event.cells, strict=True)),
+            "plan": event.plan,
         }
         for event, name in found
     ]

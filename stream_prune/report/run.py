@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_prune.errors import ConfigError, RunError
+from stream_prune.report.event_log import Event, event_lines
 from stream_prune.training import journal
 from stream_prune.training.run_folder import CONFIG, JOURNAL, SUMMARY
 
@@ -25,20 +26,6 @@ SERVING = "serving.json"
 CHURN = ("admitted", "evicted")
 
 Series = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Event:
-    """A drift alarm or a re-adjustment: ``time`` in ms, after ``rows`` examples."""
-
-    kind: str
-    time: float
-    rows: int
-    text: str
-
-    @property
-    def at(self) -> datetime:
-        return datetime.fromtimestamp(self.time / 1000, UTC)
 
 
 @dataclass(frozen=True)
@@ -95,8 +82,8 @@ class Run:
 
     @cached_property
     def events(self) -> list[Event]:
-        """Drift alarms and re-adjustments in the order of the stream."""
-        return [_event(line, now) for line, now in self._timed() if "trigger" in line]
+        """Drift alarms and decisions in the order of the stream."""
+        return list(event_lines(self.lines, f"{self.name}/{JOURNAL}"))
 
     def _timed(self) -> Iterator[tuple[dict[str, Any], float]]:
         """Every line with the end of the window it was written in (ms)."""
@@ -154,9 +141,7 @@ def read_run(folder: Path) -> Run:
         ConfigError: the folder holds no run.
         RunError: a file in it can't be read.
     """
-    path = folder / JOURNAL
-    if not path.is_file():
-        raise ConfigError(f"{folder}: is no run folder: there is no {JOURNAL} in it")
+    path = journal_of(folder)
     serving = _read_json(folder / SERVING)
     return Run(
         name=folder.name,
@@ -167,6 +152,19 @@ def read_run(folder: Path) -> Run:
         artifact_bytes=serving.get("artifact_bytes"),
         latency_ms=serving.get("latency_ms"),
     )
+
+
+def journal_of(folder: Path) -> Path:
+    """The journal of a run folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder: name the folder of a run")
+    if not (folder / JOURNAL).is_file():
+        raise ConfigError(f"{folder}: is no run folder: there is no {JOURNAL} in it")
+    return folder / JOURNAL
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -180,23 +178,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RunError(f"{path}: is no mapping")
     return values
-
-
-def _event(line: Mapping[str, Any], window_end: float) -> Event:
-    time = line["event_time"]
-    at = window_end if time is None else float(time)
-    return Event(str(line["kind"]), at, int(line["rows"]), _text(line))
-
-
-def _text(line: Mapping[str, Any]) -> str:
-    """What happened, in words."""
-    parts = [f"because of {line['trigger']}"]
-    if line.get("density_before") != line.get("density_after"):
-        parts.append(f"density {line['density_before']:.2f} → {line['density_after']:.2f}")
-    if line.get("macs_before") != line.get("macs_after"):
-        parts.append(f"MACs {line['macs_before']:,.0f} → {line['macs_after']:,.0f}")
-    if line.get("severity") is not None:
-        parts.append(f"severity {line['severity']:.1f}")
-    if line.get("rate") is not None and line["kind"] != "drift":
-        parts.append(f"rate × {line['rate']:g}")
-    return ", ".join(parts)

@@ -107,11 +107,19 @@ def test_the_quick_start_ends_with_the_address_of_its_runs(said: str, folder: Pa
 
 def test_the_examples_of_the_help_name_what_a_quick_start_leaves(said: str, folder: Path) -> None:
     named = set()
-    for command in ("train", "publish", "pull", "score", "serve", "report"):
+    for command in ("train", "publish", "pull", "score", "serve", "events", "report"):
         named |= set(re.findall(r"runs/quickstart/(\S+)", call(command, "--help").stdout))
     assert {"models/flights/1", "data/flights.parquet", "mlflow.db"} <= named
     for path in named - {"data/flights.parquet"}:  # of all rows; a slice's name has its length
         assert any(folder.glob(path)), path
+
+
+def test_the_decisions_of_a_run_are_shown_with_their_plans(said: str, folder: Path) -> None:
+    table = call("events", folder / "runs" / "adaptive").stdout
+    summary = json.loads((folder / "runs" / "adaptive" / "summary.json").read_text())
+    assert summary["shrinks"] >= 4
+    assert len(re.findall(r"^ *\d.* shrink .*→", table, re.MULTILINE)) == summary["shrinks"]
+    assert re.search(r"^    units: .*top\.0 512 → \d", table, re.MULTILINE)
 
 
 def test_the_report_is_there_with_all_four_runs(said: str, folder: Path) -> None:

@@ -53,7 +53,10 @@ def write_run(folder: Path, *, seed: int, windows: int = 60, events: bool = Fals
                     "density_after": {"shrink": 0.2, "drift": 0.2, "grow": 0.4}[kind],
                     "macs_before": 5000,
                     "macs_after": 1000,
+                    "plan_before": {"units": {"top.0": 512}},
+                    "plan": {"units": {"top.0": 104 if kind == "shrink" else 512}},
                     "rate": 3.0,
+                    "clock": {"seconds": 0.021},
                 }
             )
     lines.append({"kind": "end"})

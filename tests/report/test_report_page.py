@@ -114,7 +114,7 @@ def test_alarms_stand_along_the_top_where_no_readjustment_can_hide_them(page: Pa
 
 
 def test_the_comparison_table_has_a_row_for_every_run(page: Path) -> None:
-    rows = {row[0]: row for row in Page(page).rows}
+    rows = {row[0]: row for row in Page(page).rows if len(row) == 10}
     assert rows["adaptive"][1:5] == ["0.9200", "0.7123", "4,097", "5,900"]
     assert rows["adaptive"][-1] == "–"  # its serving was not measured
 
@@ -129,11 +129,29 @@ def test_every_plot_stands_beside_a_table_of_its_values(page: Path, folders: lis
 
 
 def test_the_event_log_tells_what_happened_and_why(page: Path) -> None:
-    events = [row for row in Page(page).rows if row[1:2] == ["adaptive"]]
-    assert [row[3] for row in events] == ["shrink", "drift", "grow"]
-    assert "because of warm-up" in events[0][4]
-    assert "1.00 → 0.20" in events[0][4]
-    assert "severity 9.5" in events[1][4]
+    rows = Page(page).rows
+    names, *events = [row for row in rows if len(row) == 12]
+    assert [row[0] for row in events] == ["adaptive"] * 3
+    shrink, alarm, _ = (dict(zip(names, row, strict=True)) for row in events)
+    assert [row[names.index("what")] for row in events] == ["shrink", "drift", "grow"]
+    assert shrink["trigger"] == "warm-up"
+    assert shrink["density"] == "1.00 → 0.20"
+    assert shrink["MACs"] == "5,000 → 1,000"
+    assert alarm["severity"] == "9.5"
+    below = [rows[rows.index(row) + 1] for row in events[:2]]
+    assert below == [["", "units: top.0 512 → 104"], events[2]]  # an alarm changes no plan
+
+
+def test_what_left_the_model_as_it_was_is_no_diamond(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", seed=0, events=True)
+    kept = next(line for line in lines(folder, "grow"))
+    with (folder / "journal.jsonl").open("a") as file:
+        for kind in ("keep", "dropped", "revert"):
+            file.write(json.dumps(kept | {"kind": kind}) + "\n")
+    page = Page(write_report([read_run(folder)], tmp_path / "report.html"))
+    traces = {t["name"]: t for t in page.figure("ne")["traces"]}
+    assert len(traces["a: re-adjustment"]["x"]) == 3  # shrink, grow, revert
+    assert {row[4] for row in page.rows if len(row) == 12} >= {"keep", "dropped", "revert"}
 
 
 def test_a_run_name_cannot_break_out_of_the_page(tmp_path: Path) -> None:
@@ -153,6 +171,8 @@ def test_a_run_without_a_window_yet_gives_a_page_that_says_so(tmp_path: Path) ->
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is no run folder: there is no journal\.jsonl"):
         read_run(tmp_path)
+    with pytest.raises(ConfigError, match=r"nobody: no such folder"):
+        read_run(tmp_path / "nobody")
 
 
 def test_a_broken_summary_is_refused_by_name(tmp_path: Path) -> None:
