@@ -39,7 +39,7 @@ _SHOWN = frozenset(
         CLOCK,
     }
 )
-"""Keys of a line that have a place in the table; whatever else it holds is shown behind the plan."""
+"""Keys that have a place in the table; whatever else a line holds is shown behind the plan."""
 
 
 @dataclass(frozen=True)
