@@ -1,4 +1,4 @@
-"""What is reported as the cost of training is what a step does (see test_footprint for the rest)."""
+"""What is reported as the cost of training is what a step does; test_footprint has the rest."""
 
 import pytest
 from plugin_models import build, proven
