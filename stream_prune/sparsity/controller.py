@@ -60,6 +60,10 @@ class SparsityController:
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.
+        rescale: multiply the weights that read a narrowed group by sqrt(units / kept), so that a
+            pruned model learns like one built at its size (measured in :mod:`.rescale`). Outputs
+            change with it; with False, removing and adding units that nothing reads (outgoing
+            weights zero) changes none.
         max_dropped_steps: optimizer steps in a row that may be dropped because gradients are not
             finite, before training counts as diverged.
         seed: of what a policy leaves to chance (``DSLUnits``).
@@ -87,6 +91,7 @@ class SparsityController:
         tables: Mapping[str, RowTable] | None = None,
         window_rows: int = 4096,
         on_resize: Callable[[Plan], None] | None = None,
+        rescale: bool = True,
         max_dropped_steps: int = 10,
         seed: int = 0,
         twin: Twin | None = None,
@@ -101,7 +106,7 @@ class SparsityController:
         check_budget(proven, budget)
         self.groups = proven.groups
         self.refused: Mapping[str, str] = dict(sorted(proven.refused.items()))
-        self._live = LiveModel(model, optimizer, proven, tables or {})
+        self._live = LiveModel(model, optimizer, proven, tables or {}, rescaled=rescale)
         self._budget, self._policy = budget, policy
         self._monitoring = Monitoring(drift, window_rows)
         self._batch_rows, self._window_limit = batch.rows, window_rows
@@ -151,6 +156,20 @@ class SparsityController:
     def cost(self) -> Cost:
         """What the live model costs."""
         return self._live.cost()
+
+    def follow(self, model: nn.Module) -> None:
+        """Resize a copy of the model, such as a moving average, together with it from now on.
+
+        It is found by its tensors' names, in ``model`` or in a module inside of it (an
+        ``AveragedModel``, a deepcopy, a wrapper around either), and resized at once if the live
+        model is narrow. Its removed units are kept apart from the live model's: they come back with
+        the copy's own values. Call it once for each copy, before a saved state is loaded.
+
+        Raises:
+            ConfigError: there is no copy in it, or its shapes are neither the full model's nor
+                those that the live one has now.
+        """
+        self._live.follow(model)
 
     def summary(self) -> dict[str, Any]:
         """Groups, what was refused and why, widths, cost and comparisons, as JSON values."""

@@ -13,6 +13,7 @@ from stream_prune.sparsity.allocate import least_share
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.exchange import newcomers
+from stream_prune.sparsity.follow import Follower, followers
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
@@ -34,6 +35,7 @@ class LiveModel:
         optimizer: trains it.
         proven: its groups.
         tables: embedding tables by name, at full capacity.
+        rescaled: whether weights that read a narrowed group are multiplied (:mod:`.rescale`).
     """
 
     def __init__(
@@ -42,12 +44,16 @@ class LiveModel:
         optimizer: Optimizer,
         proven: Proven,
         tables: Mapping[str, RowTable],
+        *,
+        rescaled: bool = True,
     ) -> None:
         self.proven = proven
         self.full = Plan.full(proven.groups, {name: t.capacity for name, t in tables.items()})
         self.plan = self.full
         self._model, self._optimizer, self._tables = model, optimizer, dict(tables)
         self._mirror = Mirror()
+        self._followers: list[Follower] = []
+        self.rescaled = rescaled
 
     def resize_units(self, units: Mapping[str, tuple[int, ...]]) -> bool:
         """Bring the model to these kept units; False when they are what is alive.
@@ -60,12 +66,37 @@ class LiveModel:
         if plan == self.plan:
             return False
         layout = self.proven.layout
-        check(self._model, self._optimizer, layout, self.plan, plan)
-        rescale(self._model, layout, self.plan, undo=True)
+        self._check(plan)
+        if self.rescaled:
+            rescale(self._model, layout, self.plan, undo=True)
         resize(self._model, self._optimizer, layout, self._mirror, self.plan, plan)
-        rescale(self._model, layout, plan)
+        if self.rescaled:
+            rescale(self._model, layout, plan)
+        for follower in self._followers:
+            follower.resize(self.plan, plan)
         self.plan = plan
         return True
+
+    def _check(self, plan: Plan) -> None:
+        """Everything that could refuse to change is asked before anything does."""
+        check(self._model, self._optimizer, self.proven.layout, self.plan, plan)
+        for follower in self._followers:
+            follower.check(self.plan, plan)
+
+    def follow(self, wrapper: nn.Module) -> None:
+        """Resize the copies of the model in ``wrapper`` with it from now on.
+
+        Raises:
+            ConfigError: there is none, or its shapes are neither the full nor the live model's.
+        """
+        self._followers += followers(
+            wrapper,
+            self._model,
+            self.proven.layout,
+            self._mirror,
+            (self.full, self.plan),
+            rescaled=self.rescaled,
+        )
 
     def derive(self, units: Mapping[str, tuple[int, ...]], twin: Twin) -> None:
         """Make the model the part of its twin that these units are.
@@ -74,8 +105,13 @@ class LiveModel:
             RunError: as :meth:`resize_units`; the model is as it was.
         """
         plan, layout = Plan(units, self.plan.rows), self.proven.layout
+        self._check(plan)
         twin.derive(self._model, self._optimizer, layout, self.plan, plan)
-        rescale(self._model, layout, plan)
+        if self.rescaled:
+            rescale(self._model, layout, plan)
+        for follower in self._followers:
+            follower.resize(self.plan, plan)
+            follower.restart(self._model)
         self.plan = plan
 
     def exchange_units(self, units: Mapping[str, tuple[int, ...]]) -> bool:
@@ -85,6 +121,8 @@ class LiveModel:
             return False
         come = newcomers(before, units)
         renew(self._model, self._optimizer, self.proven.layout, self.plan, come)
+        for follower in self._followers:
+            follower.renew(self.plan, come)
         return True
 
     def resize_tables(self, rows: Mapping[str, int]) -> None:
@@ -108,7 +146,7 @@ class LiveModel:
     @property
     def mirror_bytes(self) -> int:
         """Host memory that the mirror holds."""
-        return self._mirror.nbytes
+        return self._mirror.nbytes + sum(follower.mirror.nbytes for follower in self._followers)
 
     @property
     def scaled_groups(self) -> frozenset[int]:
@@ -125,9 +163,16 @@ class LiveModel:
         )
 
     def state_dict(self) -> State:
-        state: State = {"plan": json.dumps(self.plan.to_dict()), "groups": self._groups()}
+        state: State = {
+            "plan": json.dumps(self.plan.to_dict()),
+            "groups": self._groups(),
+            "rescaled": int(self.rescaled),
+            "followers": len(self._followers),
+        }
         if self.plan.units != self.full.units:  # otherwise nothing in the mirror is needed
             state |= nested("mirror", self._mirror.state_dict())
+            for index, follower in enumerate(self._followers):
+                state |= nested(f"follower{index}", follower.mirror.state_dict())
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -141,6 +186,17 @@ class LiveModel:
                 f"saved controller: its groups are {state['groups']!r}, this model's "
                 f"{self._groups()!r}; resume with the model and example it was made with"
             )
+        if state["rescaled"] != int(self.rescaled):
+            raise ConfigError(
+                f"saved controller: rescale was {bool(state['rescaled'])}, here it is "
+                f"{self.rescaled}; resume with what it was made with"
+            )
+        if state["followers"] != len(self._followers):
+            raise ConfigError(
+                f"saved controller: {state['followers']!r} copies of the model followed it, here "
+                f"{len(self._followers)}; call controller.follow() on the same copies, in the same "
+                "order, before the state is loaded"
+            )
         plan = Plan.from_dict(json.loads(str(state["plan"])))
         if plan.rows.keys() != self.full.rows.keys():
             raise ConfigError(
@@ -150,6 +206,8 @@ class LiveModel:
         self.resize_units(plan.units)
         self.resize_tables(plan.rows)
         self._mirror.load_state_dict(part_of(state, "mirror"))
+        for index, follower in enumerate(self._followers):
+            follower.mirror.load_state_dict(part_of(state, f"follower{index}"))
 
     def _groups(self) -> str:
         return json.dumps({group.name: group.units for group in self.proven.groups})

@@ -81,6 +81,7 @@ class Recorder:
             "parameters": cost.parameters,
             "parameters_dense": dense.parameters,
             "mirror_bytes": live.mirror_bytes,
+            "rescale": live.rescaled,
             "rate": self._rate.value,
             "guardrail": "none: a re-adjustment is not compared with the model before it",
         }
