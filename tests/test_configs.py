@@ -16,11 +16,14 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 FEATURES = [path for path in CONFIGS if path.parent.name == "features"]
 JOBS = [path for path in CONFIGS if path not in FEATURES]
-# The policies' first prune, moved into the slice.
-EARLY = {
-    "sparsity.parameters.warmup_rows": 600,
-    "sparsity.window_rows": 200,
-    "evaluation.warmup_rows": 100,
+# What a policy does first, moved into the slice.
+EARLY = {"sparsity.window_rows": 200, "evaluation.warmup_rows": 100}
+PARAMETERS = {
+    "ads": {"warmup_rows": 600},
+    "amgp": {"warmup_rows": 600, "total_rows": 1_400, "cycles": 1},
+    "dsl_units": {"every_rows": 400},
+    "rate_on_drift": {},
+    "static": {"warmup_rows": 600},
 }
 
 
@@ -62,7 +65,8 @@ def test_a_configuration_runs(
         folder = request.config.cache.mkdir(config.source.dataset)
         changes |= {"source.rows": 1_500, "source.folder": folder}
     if config.training.sparsity is not None:
-        changes |= EARLY
+        parameters = PARAMETERS[config.training.sparsity.policy]
+        changes |= EARLY | {f"sparsity.parameters.{key}": v for key, v in parameters.items()}
     if config.training.elements is not None:
         changes["elements.parameters.every"] = 2
     changes["registry"] = "null"  # curves in MLflow are the end-to-end test's
@@ -72,8 +76,11 @@ def test_a_configuration_runs(
     assert summary["rows_scored"] == 1_500
     assert 0 < summary["ne"] < 2
     if config.training.sparsity is not None:
-        assert summary["shrinks"] >= 1
-        assert summary["macs_inference"] <= summary["dense_macs_inference"] / 2
+        policy = config.training.sparsity.policy
+        assert (summary["shrinks"] >= 1) == (policy != "rate_on_drift")
+        assert (summary["rewirings"] >= 1) == (policy == "dsl_units")
+        full = policy in ("amgp", "rate_on_drift")  # the one ends so, the other stays so
+        assert (summary["macs_inference"] <= summary["dense_macs_inference"] / 2) == (not full)
     if config.training.elements is not None:
         assert summary["rewirings"] >= 1
         assert summary["parameters"] < summary["dense_parameters"] / 4

@@ -163,4 +163,5 @@ def _controller(
         criterion=sparsity.criterion,
         tables=tables.tables,
         window_rows=sparsity.window_rows,
+        seed=part_seed(config.seed, "units"),
     )

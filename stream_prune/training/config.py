@@ -146,6 +146,9 @@ class TrainingConfig:
         one_of(("auto", "cpu", "cuda"), device=self.device)
         if self.elements is not None and self.sparsity is not None:
             raise ConfigError("elements: go without `sparsity`: a model is compacted or masked")
+        policy = None if self.sparsity is None else self.sparsity.policy
+        if policy == "rate_on_drift" and self.drift is None:
+            raise ConfigError("sparsity.policy = 'rate_on_drift': acts on alarms: add `drift`")
         if self.drift is not None and self.sparsity is None:
             raise ConfigError("drift: there is no sparsity policy to act on alarms: add `sparsity`")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def read(cls: type[T], values: object, path: str = "") -> T:
         return cls(**given)
     except (ConfigError, ValueError) as error:
         # A dataclass may name itself in its messages, as in "budget.macs = 2: ...".
-        message = str(error).removeprefix(cls.__name__.lower() + ".")
+        message = str(error).removeprefix(_snake(cls.__name__) + ".")
         raise ConfigError(_join(path, message)) from None
 
 
@@ -110,6 +111,11 @@ def _value(hint: Any, value: object, path: str) -> Any:
     if hint in (Any, object):
         return value
     raise TypeError(f"{path}: a field of type {hint} can't be read")
+
+
+def _snake(name: str) -> str:
+    """A class's name as its messages have it: DSLUnits is dsl_units, RigL is rigl."""
+    return re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _join(path: str, name: str) -> str:

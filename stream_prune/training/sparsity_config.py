@@ -6,14 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stream_prune.errors import ConfigError
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.policies.ads import ADS
+from stream_prune.sparsity.policies.amgp import AMGP
+from stream_prune.sparsity.policies.dsl_units import DSLUnits
+from stream_prune.sparsity.policies.policy import Policy
+from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift
 from stream_prune.sparsity.policies.static import Static
 from stream_prune.training.dataclass_reader import read
 from stream_prune.training.ranges import at_least, one_of
 
-POLICIES: dict[str, type[ADS] | type[Static]] = {"ads": ADS, "static": Static}
+POLICIES: dict[str, type[Policy[Any]]] = {
+    "ads": ADS,
+    "amgp": AMGP,
+    "dsl_units": DSLUnits,
+    "rate_on_drift": RateOnDrift,
+    "static": Static,
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class SparsityConfig:
 
     Attributes:
         budget: what a settled plan may cost.
-        policy: ads (adaptive) or static.
+        policy: ads (adaptive), amgp, dsl_units, rate_on_drift or static.
         parameters: the policy's own settings.
         criterion: taylor, magnitude, movement or activation_variance.
         window_rows: rows between two decisions.
@@ -36,10 +47,16 @@ class SparsityConfig:
 
     def __post_init__(self) -> None:
         one_of(tuple(POLICIES), policy=self.policy)
-        self.build_policy()  # its settings are wrong now or never
         one_of(tuple(CRITERIA), criterion=self.criterion)
         at_least(1, window_rows=self.window_rows)
+        policy = self.build_policy()  # its settings are wrong now or never
+        if isinstance(policy, AMGP) and policy.part_rows < self.window_rows:
+            raise ConfigError(
+                f"parameters.total_rows = {policy.total_rows}: {policy.cycles} cycles of it have "
+                f"parts of {policy.part_rows} rows, which must be window_rows = "
+                f"{self.window_rows} or more"
+            )
 
-    def build_policy(self) -> ADS | Static:
+    def build_policy(self) -> Policy[Any]:
         """The policy with its settings."""
         return read(POLICIES[self.policy], self.parameters, "parameters")

@@ -40,7 +40,7 @@ def write(tmp_path: Path):
         ("max_bad_share=2", "max_bad_share = 2: must be at most 1.0"),
         ("source.dataset=flights", "name either `dataset` or `files`"),
         ("source.format=avro", "source.format = 'avro': must be one of 'auto', 'parquet' or 'csv'"),
-        ("sparsity.policy=amgp", "sparsity.policy = 'amgp': must be one of ads, static"),
+        ("sparsity.policy=prune", "sparsity.policy = 'prune': must be one of ads, "),
         ("evaluation.every_windows=0", "evaluation.every_windows = 0: must be 1 or more"),
         ("tables.capacity={c: -1}", "tables.capacity.c = -1: must be 0 or more"),
         ("model.bottom=[8, 0]", "bottom[1] = 0: must be 1 or more"),

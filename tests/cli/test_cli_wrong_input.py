@@ -63,6 +63,10 @@ def test_a_policys_parameter_out_of_range_names_file_and_key(tmp_path: Path, ans
         ("sparsity={budget: {macs: 0.5}, parameters: {regrow_density: 0.2}}", "regrow_density"),
         ("sparsity={budget: {macs: 0.5}}", "sparsity.parameters.regrow_density = 0.4"),
         ("sparsity={budget: {macs: 0.0001}}", "sparsity.budget.macs"),
+        (
+            "sparsity={budget: {macs: 1.0}, policy: dsl_units, parameters: {anneal_rows: 9}}",
+            "sparsity.budget.macs = 1.0: must be below 1 for dsl_units",
+        ),
         ("features.label_delay=-1h", "features.label_delay = '-1h'"),
         ("features=/nope.yaml", "features = /nope.yaml: no such file"),
     ],

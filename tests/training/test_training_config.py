@@ -55,7 +55,7 @@ def test_a_configuration_survives_json():
         ),
         (
             {"sparsity": {"budget": {"macs": 0.2}, "policy": "none"}},
-            r"^sparsity\.policy = 'none': must be one of ads, static",
+            r"^sparsity\.policy = 'none': must be one of ads, .*amgp, dsl_units, ",
         ),
         (
             {"sparsity": {"budget": {"macs": 0.2}, "parameters": {"regrow_density": 2}}},
@@ -64,6 +64,34 @@ def test_a_configuration_survives_json():
         (
             {"sparsity": {"budget": {"macs": 0.2}, "parameters": {"regrow": 2}}},
             r"^sparsity\.parameters\.regrow: unknown key; known are warmup_rows",
+        ),
+        (
+            {"sparsity": {"budget": {"macs": 0.5}, "policy": "amgp"}},
+            r"^sparsity\.parameters\.total_rows: is missing",
+        ),
+        (
+            {
+                "sparsity": {
+                    "budget": {"macs": 0.5},
+                    "policy": "amgp",
+                    "parameters": {"total_rows": 60_000},
+                }
+            },
+            r"^sparsity\.parameters\.total_rows = 60000: 4 cycles of it have parts of 1250 rows",
+        ),
+        (
+            {
+                "sparsity": {
+                    "budget": {"macs": 0.5},
+                    "policy": "dsl_units",
+                    "parameters": {"anneal_rows": 9, "every_rows": 0},
+                }
+            },
+            r"^sparsity\.parameters\.every_rows = 0: must be at least 1",
+        ),
+        (
+            {"sparsity": {"budget": {"macs": 1}, "policy": "rate_on_drift"}},
+            r"^sparsity\.policy = 'rate_on_drift': acts on alarms: add `drift`",
         ),
         (
             {"drift": {"parameters": {"m": 1}}},

@@ -110,6 +110,12 @@ class AMGP:
             return state._replace(pruned=0), Grow(1.0, "clock")
         return state, Keep()
 
+    @property
+    def part_rows(self) -> int:
+        """Examples in the shorter part, pruned or grown, of a cycle."""
+        share = min(self.prune_share, 1 - self.prune_share)
+        return int((self.total_rows - self.warmup_rows) / self.cycles * share)
+
     def rate(self, state: AMGPState) -> float:
         return self.rate_sparse if state.pruned else 1.0
 
