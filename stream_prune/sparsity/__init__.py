@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stream_prune.sparsity.cost import Cost as Cost
     from stream_prune.sparsity.elements.controller import ElementController as ElementController
     from stream_prune.sparsity.events import Event as Event
+    from stream_prune.sparsity.guardrail import Guardrail as Guardrail
     from stream_prune.sparsity.plan import Plan as Plan
     from stream_prune.sparsity.policies.ads import ADS as ADS
     from stream_prune.sparsity.policies.ads_shadow import ADSShadow as ADSShadow
@@ -37,6 +38,7 @@ _HOME = {
     "DSLUnits": "policies.dsl_units",
     "ElementController": "elements.controller",
     "Event": "events",
+    "Guardrail": "guardrail",
     "Plan": "plan",
     "RateOnDrift": "policies.rate_on_drift",
     "RigL": "policies.rigl",

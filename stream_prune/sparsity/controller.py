@@ -19,6 +19,7 @@ from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.exchange import drawn, exchanged
 from stream_prune.sparsity.finite import FiniteSteps
+from stream_prune.sparsity.guardrail import Guard, Guardrail
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
@@ -60,6 +61,8 @@ class SparsityController:
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.
+        guardrail: compares every re-adjustment with the model before it and takes back what does
+            harm, e.g. ``Guardrail()``; None: nothing is compared, and the summary says so.
         rescale: multiply the weights that read a narrowed group by sqrt(units / kept), so that a
             pruned model learns like one built at its size (measured in :mod:`.rescale`). Outputs
             change with it; with False, removing and adding units that nothing reads (outgoing
@@ -91,6 +94,7 @@ class SparsityController:
         tables: Mapping[str, RowTable] | None = None,
         window_rows: int = 4096,
         on_resize: Callable[[Plan], None] | None = None,
+        guardrail: Guardrail | None = None,
         rescale: bool = True,
         max_dropped_steps: int = 10,
         seed: int = 0,
@@ -111,6 +115,7 @@ class SparsityController:
         self._monitoring = Monitoring(drift, window_rows)
         self._batch_rows, self._window_limit = batch.rows, window_rows
         self._on_resize = on_resize
+        self._guard = Guard(guardrail, model, proven.layout, window_rows, batch)
         # First of all that hooks into the step: what is dropped here nobody else sees.
         self._finite = FiniteSteps(model, optimizer, max_dropped_steps)
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
@@ -173,8 +178,10 @@ class SparsityController:
 
     def summary(self) -> dict[str, Any]:
         """Groups, what was refused and why, widths, cost and comparisons, as JSON values."""
-        reference = {"reference": self._monitoring.reference.summary()}
-        return self._recorder.summary(self._budget, self.refused) | reference
+        return self._recorder.summary(self._budget, self.refused) | {
+            "guardrail": self._guard.summary(),
+            "reference": self._monitoring.reference.summary(),
+        }
 
     def step(
         self,
@@ -201,7 +208,8 @@ class SparsityController:
             What happened; empty most of the time.
 
         Raises:
-            ConfigError: what drift detection or the reference needs is missing or does not fit.
+            ConfigError: what drift detection, the reference or the guardrail needs is missing or
+                does not fit.
             DivergedError: gradients were not finite ``max_dropped_steps`` times in a row.
             RunError: the model had to be resized and could not be; it has not been changed.
         """
@@ -225,7 +233,10 @@ class SparsityController:
         alarm = signal if signal is not None and signal.alarm else None
         if alarm is not None:
             record("drift", "detector", signal=alarm)
-        if alarm is not None or progress.window_rows >= self._window_limit:
+        self._guard.observe(labels)
+        if (alarm is not None or self._guard.due(progress.window_rows)) and self._judge(
+            alarm, record
+        ):
             before, started = self.plan, time.perf_counter()
             decision = self._end_window(alarm)
             if not isinstance(decision, Keep):
@@ -236,8 +247,32 @@ class SparsityController:
                     before=before,
                     signal=alarm if decision.trigger == "drift" else None,
                     seconds=time.perf_counter() - started,
+                    measured=self._guard.overruled if self.plan != before else None,
                 )
         return tuple(events)
+
+    def _judge(self, alarm: Signal | None, record: Callable[..., None]) -> bool:
+        """End a comparison, maybe by going back; answers whether to ask the policy now."""
+        guard, before, started = self._guard, self.plan, time.perf_counter()
+        verdict = guard.verdict(alarm is not None)
+        if verdict is not None and verdict.worse:
+            assert guard.plan is not None
+            if self._live.resize_units(guard.plan.units):
+                self._resized()
+            self._progress.policy_state = guard.policy_state
+        asked = guard.close(verdict)
+        if not asked:
+            self._progress.window_rows = 0
+            self._prepare_window()
+        if verdict is not None:
+            record(
+                "revert" if verdict.worse else "guardrail",
+                verdict.trigger,
+                before=before,
+                measured=verdict.measured,
+                seconds=time.perf_counter() - started,
+            )
+        return asked
 
     def _end_window(self, alarm: Signal | None) -> Decision:
         """Ask the policy, and do what it says."""
@@ -264,6 +299,7 @@ class SparsityController:
 
     def _apply(self, decision: Shrink | Grow | Rewire | Derive) -> None:
         """Bring the model to the units that the decision leads to."""
+        before, frozen = self.plan, self._guard.copy(decision)
         units = self._chosen(decision)
         if isinstance(decision, Derive):
             changed = self._derive(units)
@@ -272,9 +308,8 @@ class SparsityController:
         else:
             changed = self._live.resize_units(units)
         if changed:
-            self._monitoring.resized()
-            if self._on_resize is not None:
-                self._on_resize(self.plan)
+            self._resized()
+            self._guard.begin(frozen, before, self._progress.policy_state, decision)
         if isinstance(decision, Shrink) and not self._policy.rows_from_start:
             self._live.resize_tables(capacities(self._live.full.rows, self._budget))
 
@@ -303,10 +338,16 @@ class SparsityController:
         """The units that the criterion sees: of a twin all of them."""
         return self.plan if self._twin is None else self._live.full
 
+    def _resized(self) -> None:
+        self._monitoring.resized()
+        if self._on_resize is not None:
+            self._on_resize(self.plan)
+
     def _prepare_window(self) -> None:
         self._monitoring.new_window()
         self._rate.value = self._policy.rate(self._progress.policy_state)
-        if self._policy.wants_scores(self._progress.policy_state, self._window_limit):
+        rows = self._guard.policy_rows  # none while it is not asked
+        if rows and self._policy.wants_scores(self._progress.policy_state, rows):
             self._collector.arm(self._scored_plan)
         else:
             self._collector.disarm()
@@ -318,6 +359,7 @@ class SparsityController:
             **nested("finite", self._finite.state_dict()),
             **nested("collector", self._collector.state_dict()),
             **nested("monitoring", self._monitoring.state_dict()),
+            **nested("guard", self._guard.state_dict()),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -334,4 +376,6 @@ class SparsityController:
         self._finite.load_state_dict(part_of(state, "finite"))
         self._collector.load_state_dict(part_of(state, "collector"), self._scored_plan)
         self._monitoring.load_state_dict(part_of(state, "monitoring"))
+        policy_state = type(self._progress.policy_state)
+        self._guard.load_state_dict(part_of(state, "guard"), self.plan, policy_state)
         self._rate.value = self._policy.rate(self._progress.policy_state)

@@ -35,11 +35,12 @@ class Recorder:
         before: Plan | None = None,
         signal: Signal | None = None,
         seconds: float = 0.0,
+        measured: Mapping[str, float] | None = None,
     ) -> Event:
         """The record of what has just happened.
 
         Args:
-            kind, trigger, rows, event_time, seconds: as in :class:`Event`.
+            kind, trigger, rows, event_time, seconds, measured: as in :class:`Event`.
             before: the plan until now; None: it has not changed.
             signal: what the drift monitor said, where that is the reason.
         """
@@ -64,6 +65,7 @@ class Recorder:
             plan=plan,
             rate=self._rate.value,
             seconds=seconds,
+            measured=measured,
         )
 
     def summary(self, budget: Budget, refused: Mapping[str, str]) -> dict[str, Any]:
@@ -83,5 +85,4 @@ class Recorder:
             "mirror_bytes": live.mirror_bytes,
             "rescale": live.rescaled,
             "rate": self._rate.value,
-            "guardrail": "none: a re-adjustment is not compared with the model before it",
         }
