@@ -163,5 +163,6 @@ def _controller(
         criterion=sparsity.criterion,
         tables=tables.tables,
         window_rows=sparsity.window_rows,
+        guardrail=sparsity.guardrail,
         seed=part_seed(config.seed, "units"),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.criteria import CRITERIA
+from stream_prune.sparsity.guardrail import Guardrail
 from stream_prune.sparsity.policies.ads import ADS
 from stream_prune.sparsity.policies.amgp import AMGP
 from stream_prune.sparsity.policies.dsl_units import DSLUnits
@@ -37,6 +38,7 @@ class SparsityConfig:
         parameters: the policy's own settings.
         criterion: taylor, magnitude, movement or activation_variance.
         window_rows: rows between two decisions.
+        guardrail: compares every re-adjustment with the model before it; None: nothing does.
     """
 
     budget: Budget
@@ -44,6 +46,7 @@ class SparsityConfig:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     criterion: str = "taylor"
     window_rows: int = 4096
+    guardrail: Guardrail | None = None
 
     def __post_init__(self) -> None:
         one_of(tuple(POLICIES), policy=self.policy)

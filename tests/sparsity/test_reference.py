@@ -85,7 +85,7 @@ def test_few_rows_say_nothing_and_neither_does_no_reference() -> None:
 class Asking:
     """A policy that remembers what it was shown."""
 
-    rows_from_start = False
+    rows_from_start = starts_sparse = False
 
     def __init__(self) -> None:
         self.shown: list[Observation] = []
