@@ -130,6 +130,10 @@ class EmbeddingTables(nn.Module):
             lr = self.lr * self.rate
             self.optimizer.step(self.weight, self.accumulator, rows, values, lr)
 
+    def discard(self) -> None:
+        """Forget the gradients that wait for :meth:`step`."""
+        self._gradients = Gradients()
+
     def admit(self, ids: I64, offsets: I64 | None = None) -> Found:
         """Count a batch that is about to be learned; while there is room, admit whom it entitles.
 

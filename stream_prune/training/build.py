@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,10 +19,16 @@ from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.cost import dense_cost
 from stream_prune.sparsity.elements.controller import ElementController
 from stream_prune.sparsity.example import Example
-from stream_prune.training.config import OptimizerConfig, TrainingConfig
+from stream_prune.sparsity.finite import FiniteSteps
+from stream_prune.sparsity.twin import DerivingPolicy, Twin
+from stream_prune.training.config import ModelConfig, OptimizerConfig, TrainingConfig
+from stream_prune.training.control import Control, control_model, same_rows
 from stream_prune.training.learner import Controller, Learner
+from stream_prune.training.shadow import Shadow
 
 EXAMPLE_ROWS = 8
+MAX_DROPPED_STEPS = 10
+"""Steps in a row that a model without a controller may drop before it counts as diverged."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -72,6 +79,9 @@ def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig
 def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     """Everything at full size and freshly initialised; equal arguments give equal bits.
 
+    A policy that derives gets its shadow as the learner's companion; the control, which nothing
+    but the comparison needs, comes from :func:`build_control`.
+
     To resume, load the states in this order: controller (it applies its plan), head, optimizer,
     tables.
     """
@@ -81,9 +91,60 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     optimizer = _optimizer(config.optimizer, head, device)
     example = _example(config, spec, device)
     cost = dense_cost(head, Example(example))
-    controller = _controller(config, head, optimizer, tables, example)
+    shadow = _shadow(config, spec, tables, device, example)
+    twin = None if shadow is None else shadow.twin
+    controller = _controller(config, head, optimizer, tables, example, twin)
+    if shadow is not None and isinstance(controller, SparsityController):
+        units = controller
+        shadow.soft_weight = lambda: units.soft_weight
     full = {table.name: table.capacity for table in table_configs(config, spec)}
-    return Learner(tables, head, optimizer, controller, device, cost, full)
+    return Learner(
+        tables=tables,
+        head=head,
+        optimizer=optimizer,
+        controller=controller,
+        device=device,
+        dense_cost=cost,
+        full_rows=full,
+        lr=config.optimizer.lr,
+        rows_lr=config.optimizer.rows_lr,
+        guard=FiniteSteps(head, optimizer, MAX_DROPPED_STEPS) if controller is None else None,
+        companion=shadow,
+    )
+
+
+def build_control(config: TrainingConfig, spec: FeatureSpec, deployed: Learner) -> Control | None:
+    """The small dense model that the configuration asks for, with the deployed one's row counts.
+
+    Raises:
+        ConfigError: no widths meet the budget.
+    """
+    control, sparsity = config.control, config.sparsity
+    if control is None or sparsity is None:
+        return None
+
+    def macs(model: ModelConfig) -> int:
+        sized = replace(config, model=model)
+        with torch.device("meta"):
+            head = _head(sized, spec)
+        example = _example(sized, spec, torch.device("meta"))
+        return dense_cost(head, Example(example)).macs_inference
+
+    small = replace(
+        config,
+        model=control_model(config.model, control, sparsity.budget, macs),
+        optimizer=replace(
+            config.optimizer,
+            lr=control.lr,
+            rows_lr=config.optimizer.rows_lr if control.rows_lr is None else control.rows_lr,
+        ),
+        sparsity=None,
+        drift=None,
+        control=None,
+    )
+    learner = build(small, spec)
+    same_rows(learner.tables, deployed.tables)
+    return Control(learner)
 
 
 def _head(config: TrainingConfig, spec: FeatureSpec) -> DLRMHead:
@@ -140,6 +201,7 @@ def _controller(
     optimizer: Optimizer,
     tables: EmbeddingTables,
     example: tuple[Tensor, Tensor],
+    twin: Twin | None,
 ) -> Controller | None:
     sparsity, elements = config.sparsity, config.elements
     if elements is not None:
@@ -165,4 +227,23 @@ def _controller(
         window_rows=sparsity.window_rows,
         guardrail=sparsity.guardrail,
         seed=part_seed(config.seed, "units"),
+        twin=twin,
     )
+
+
+def _shadow(
+    config: TrainingConfig,
+    spec: FeatureSpec,
+    tables: EmbeddingTables,
+    device: torch.device,
+    example: tuple[Tensor, Tensor],
+) -> Shadow | None:
+    """The dense head that the policy derives the deployed one from; it starts from equal bits."""
+    if config.sparsity is None or not isinstance(config.sparsity.build_policy(), DerivingPolicy):
+        return None
+    head = _head(config, spec).to(device).eval()
+    optimizer = _optimizer(config.optimizer, head, device)
+    guard = FiniteSteps(head, optimizer, MAX_DROPPED_STEPS)
+    dense, rows = example
+    cost = dense_cost(head, Example((dense, rows.detach())))  # it trains no rows
+    return Shadow(Twin(head, optimizer), guard, tables, device, cost, config.optimizer.lr)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_prune.errors import ConfigError
+from stream_prune.training.control_config import ControlConfig
 from stream_prune.training.dataclass_reader import plain, read
 from stream_prune.training.drift_config import DriftConfig
 from stream_prune.training.elements_config import ElementsConfig
@@ -123,6 +124,7 @@ class TrainingConfig:
         sparsity: units and rows that are removed while training; None: none.
         elements: masks on single weights; None: none.
         drift: None feeds the policy no alarms.
+        control: a small dense model trained beside, to say whether it would do as well; None: none.
     """
 
     run: Path
@@ -137,6 +139,7 @@ class TrainingConfig:
     sparsity: SparsityConfig | None = None
     elements: ElementsConfig | None = None
     drift: DriftConfig | None = None
+    control: ControlConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -149,8 +152,21 @@ class TrainingConfig:
         policy = None if self.sparsity is None else self.sparsity.policy
         if policy == "rate_on_drift" and self.drift is None:
             raise ConfigError("sparsity.policy = 'rate_on_drift': acts on alarms: add `drift`")
+        if self.control is not None:
+            self._check_control()
         if self.drift is not None and self.sparsity is None:
             raise ConfigError("drift: there is no sparsity policy to act on alarms: add `sparsity`")
+
+    def _check_control(self) -> None:
+        if self.sparsity is None:
+            raise ConfigError(
+                "control: there is no budget that it could have the size of: add `sparsity`"
+            )
+        if self.sparsity.policy == "ads_shadow":
+            raise ConfigError(
+                "control: goes without the policy ads_shadow, whose shadow is what the deployed "
+                "model is compared with"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:

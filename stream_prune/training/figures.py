@@ -24,6 +24,7 @@ def start(config: TrainingConfig, spec: FeatureSpec, learner: Learner) -> Figure
         "device": learner.device.type,
         **_dense(learner),
         "refused": {} if learner.controller is None else dict(learner.controller.refused),
+        **({} if learner.companion is None else {"companion": learner.companion.figures()}),
         "environment": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -40,7 +41,7 @@ def now(learner: Learner, cost: Cost) -> Figures:
         **cost._asdict(),
         "rows_used": {table.name: table.rows_used for table in tables},
         "rows_capacity": {table.name: table.capacity for table in tables},
-        "rate": 1.0 if controller is None else controller.rate,
+        "rate": learner.caution * (1.0 if controller is None else controller.rate),
     }
 
 
@@ -52,7 +53,21 @@ def end(learner: Learner, cost: Cost) -> Figures:
         **_dense(learner),
         "embedding_parameters": rows * learner.tables.dim,
         "device": learner.device.type,
+        **compared(learner),
     }
+
+
+def compared(learner: Learner) -> Figures:
+    """The verdict on the deployed model beside its companion; nothing without one."""
+    companion, controller = learner.companion, learner.controller
+    if companion is None or controller is None:
+        return {}
+    found = dict(controller.summary()["reference"])
+    words = str(found.pop("verdict")).replace("the reference", companion.name)
+    figures = companion.figures()
+    if figures.get("failed"):
+        words = f"{companion.name} was {figures['failed']}; until then: {words}"
+    return {"reference": {**figures, **found, "verdict": words}}
 
 
 def _dense(learner: Learner) -> Figures:

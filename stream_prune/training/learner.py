@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,11 @@ from stream_prune.embedding.tables import EmbeddingTables
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.events import Event
+from stream_prune.sparsity.finite import FiniteSteps
+from stream_prune.sparsity.groups import named_tensors
 from stream_prune.sparsity.plan import Plan
 from stream_prune.stateful import Stateful
-
-Probabilities = npt.NDArray[np.float32]
+from stream_prune.training.companion import Companion, Probabilities, SoftTargets
 
 
 class Controller(Stateful, Protocol):
@@ -41,18 +42,23 @@ class Controller(Stateful, Protocol):
         """The learning-rate multiplier in force."""
         ...
 
+    @property
+    def dropped_steps(self) -> int:
+        """Optimizer steps dropped because gradients were not finite."""
+        ...
+
     def cost(self) -> Cost:
         """What the model costs as it is."""
         ...
 
-    def step(
-        self,
-        *,
-        labels: npt.NDArray[np.float32],
-        scores: npt.NDArray[np.float32],
-        event_time: int,
-    ) -> tuple[Event, ...]:
-        """Called after every optimizer step; may change the model."""
+    def summary(self) -> Mapping[str, Any]:
+        """What it is and has found, as JSON values."""
+        ...
+
+    @property
+    def step(self) -> Callable[..., tuple[Event, ...]]:
+        """Called after every optimizer step, with labels, scores and event_time; may change the
+        model. A controller of units also takes a reference."""
         ...
 
 
@@ -68,6 +74,10 @@ class Learner:
         device: where both live.
         dense_cost: the full head's cost per example.
         full_rows: capacity of every table at full size.
+        lr, rows_lr: learning rates of the dense part and of the tables.
+        guard: drops the steps whose gradients are not finite, where no controller does.
+        companion: what is trained and scored beside it; None: nothing.
+        caution: multiplier of all rates, below 1 after the run has diverged.
     """
 
     tables: EmbeddingTables
@@ -77,6 +87,11 @@ class Learner:
     device: torch.device
     dense_cost: Cost
     full_rows: Mapping[str, int]
+    lr: float
+    rows_lr: float
+    guard: FiniteSteps | None = None
+    companion: Companion | None = None
+    caution: float = 1.0
 
     @torch.inference_mode()
     def score(self, batch: MiniBatch) -> Probabilities:
@@ -87,37 +102,109 @@ class Learner:
         probabilities: Probabilities = torch.sigmoid(self._logits(batch, rows)).cpu().numpy()
         return probabilities
 
-    def learn(self, batch: MiniBatch) -> None:
-        """One optimizer step on a batch in which every row is labelled."""
+    def learn(self, batch: MiniBatch, soft_targets: SoftTargets | None = None) -> None:
+        """One optimizer step on a batch in which every row is labelled.
+
+        A step whose gradients are not finite is dropped, and the rows' with it.
+
+        Arguments: ``soft_targets`` are learned beside the labels (distillation).
+        """
         if not self.head.training:
             self.head.train()
         rows = self.tables.read(self.tables.admit(batch.ids, batch.offsets))
-        labels = self._move(batch.label)
-        loss = binary_cross_entropy_with_logits(self._logits(batch, rows), labels)
+        logits = self._logits(batch, rows)
+        loss = binary_cross_entropy_with_logits(logits, self._move(batch.label))
+        if soft_targets is not None:
+            opinion, weight = soft_targets
+            soft = binary_cross_entropy_with_logits(logits, opinion)
+            loss = (1 - weight) * loss + weight * soft
         loss.backward()  # type: ignore[no-untyped-call]
+        dropped = self.dropped_steps
         self.optimizer.step()
-        self.tables.step()
+        if self.dropped_steps == dropped:
+            self.tables.step()
+        else:
+            self.tables.discard()
         self.optimizer.zero_grad()
 
-    def regulate(self, batch: MiniBatch, scores: Probabilities) -> tuple[Event, ...]:
+    def soft_targets(self, batch: MiniBatch) -> SoftTargets | None:
+        """Let the companion learn the batch first; what it thought of it, if that is to be learned.
+
+        Raises:
+            DivergedError: the companion belongs to the method and has diverged.
+        """
+        return None if self.companion is None else self.companion.learn(batch)
+
+    def regulate(
+        self, batch: MiniBatch, scores: Probabilities, reference: Probabilities | None = None
+    ) -> tuple[Event, ...]:
         """Let the controller see the batch just learned, and change the model if it wants to.
 
-        Arguments: ``scores`` [B] are the probabilities given at the rows' event time.
+        Arguments: ``scores`` [B] are the probabilities given at the rows' event time, ``reference``
+        [B] those of the companion.
+
+        Raises:
+            DivergedError: too many steps in a row were dropped.
         """
         if self.controller is None:
             return ()
+        given = {} if reference is None else {"reference": reference}
         return self.controller.step(
-            labels=batch.label, scores=scores, event_time=int(batch.event_time[-1])
+            labels=batch.label, scores=scores, event_time=int(batch.event_time[-1]), **given
         )
+
+    def check_steps(self) -> int:
+        """Steps dropped since the last call, where no controller counts them.
+
+        Raises:
+            DivergedError: too many in a row.
+        """
+        return 0 if self.guard is None else self.guard.take()
+
+    def guards(self) -> dict[str, Stateful]:
+        """The guard by its name in a checkpoint, where there is one."""
+        return {} if self.guard is None else {"guard": self.guard}
 
     def end_window(self) -> None:
         """A window has been learned: candidates contest the weakest rows."""
         self.tables.adapt()
+        if self.companion is not None:
+            self.companion.end_window(self.tables)
 
     @property
     def cost(self) -> Cost:
         """What the head costs per example at this moment."""
         return self.dense_cost if self.controller is None else self.controller.cost()
+
+    @property
+    def dropped_steps(self) -> int:
+        """Optimizer steps dropped so far because gradients were not finite."""
+        if self.controller is not None:
+            return self.controller.dropped_steps
+        return 0 if self.guard is None else self.guard.dropped
+
+    def slow_down(self, multiplier: float) -> None:
+        """All rates from now on: the configured ones times ``multiplier``."""
+        self.caution = multiplier
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * multiplier
+        self.tables.lr = self.rows_lr * multiplier
+        if self.companion is not None:
+            self.companion.slow_down(multiplier)
+
+    def not_finite(self) -> str:
+        """Where the model holds values that are not finite, in words."""
+        for name, tensor in named_tensors(self.head):
+            if not bool(torch.isfinite(tensor).all()):
+                return f"parameter {name!r} of the head"
+        if not bool(torch.isfinite(self.tables.weight).all()):
+            return "the embedding tables"
+        return "no parameter: its activations overflow"
+
+    def training_cost(self, cost: Cost) -> Cost:
+        """``cost`` of the deployed head, with what of the companion belongs to the method."""
+        beside = 0 if self.companion is None else self.companion.method_macs
+        return cost._replace(macs_training=cost.macs_training + beside)
 
     def _logits(self, batch: MiniBatch, rows: Tensor) -> Tensor:
         logits: Tensor = self.head(self._move(batch.dense), rows)

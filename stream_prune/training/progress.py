@@ -37,6 +37,9 @@ class Progress:
     shrinks: int = 0
     grows: int = 0
     rewirings: int = 0
+    derivations: int = 0
+    reverts: int = 0
+    dropped_steps: int = 0
     macs_training: int = 0
     macs_inference: int = 0
     capacity_share_max: float = 0.0
@@ -66,6 +69,9 @@ class Progress:
         self.shrinks += event == "shrink"
         self.grows += event == "grow"
         self.rewirings += event == "rewire"
+        self.derivations += event == "derive"
+        self.reverts += event == "revert"
+        self.dropped_steps += event == "dropped"
 
     @property
     def warm(self) -> bool:
@@ -85,7 +91,7 @@ class Progress:
         """Counts, mean MACs per learned example, greatest shares of rows; no wall-clock time."""
         names = (
             "windows empty_windows rows_scored rows_learned rows_unlabelled batches_learned "
-            "drift_alarms shrinks grows rewirings"
+            "drift_alarms shrinks grows rewirings derivations reverts dropped_steps"
         )
         return {name: getattr(self, name) for name in names.split()} | {
             "mean_macs_training": _mean(self.macs_training, self.rows_learned),

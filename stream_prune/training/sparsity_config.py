@@ -11,6 +11,7 @@ from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.guardrail import Guardrail
 from stream_prune.sparsity.policies.ads import ADS
+from stream_prune.sparsity.policies.ads_shadow import ADSShadow
 from stream_prune.sparsity.policies.amgp import AMGP
 from stream_prune.sparsity.policies.dsl_units import DSLUnits
 from stream_prune.sparsity.policies.policy import Policy
@@ -21,6 +22,7 @@ from stream_prune.training.ranges import at_least, one_of
 
 POLICIES: dict[str, type[Policy[Any]]] = {
     "ads": ADS,
+    "ads_shadow": ADSShadow,
     "amgp": AMGP,
     "dsl_units": DSLUnits,
     "rate_on_drift": RateOnDrift,
@@ -34,7 +36,7 @@ class SparsityConfig:
 
     Attributes:
         budget: what a settled plan may cost.
-        policy: ads (adaptive), amgp, dsl_units, rate_on_drift or static.
+        policy: ads (adaptive), ads_shadow, amgp, dsl_units, rate_on_drift or static.
         parameters: the policy's own settings.
         criterion: taylor, magnitude, movement or activation_variance.
         window_rows: rows between two decisions.

@@ -5,30 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from stream_prune.errors import DivergedError
-from stream_prune.evaluation.prequential import Prequential
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.minibatch.folder_log import FolderLog
 from stream_prune.minibatch.log import MiniBatchLog
 from stream_prune.minibatch.reader import Learn, Score
-from stream_prune.sparsity.events import Event
 from stream_prune.stateful import Stateful
 from stream_prune.training import figures
-from stream_prune.training.build import build, part_seed
+from stream_prune.training.account import Account, dropped
+from stream_prune.training.build import part_seed
 from stream_prune.training.checkpoint import Checkpoints
 from stream_prune.training.clock import Clock
 from stream_prune.training.config import RESULT_FREE, TrainingConfig
-from stream_prune.training.cursors import Cursors
+from stream_prune.training.cursors import Floats, Scores
 from stream_prune.training.feed import Feed, feed
 from stream_prune.training.figures import Figures
 from stream_prune.training.journal import CLOCK, Journal
-from stream_prune.training.progress import Progress
 from stream_prune.training.run_folder import (
     CHECKPOINTS,
     JOURNAL,
@@ -37,17 +33,16 @@ from stream_prune.training.run_folder import (
     settle_config,
     write_json,
 )
-from stream_prune.training.torch_state import ModuleState, OptimizerState, RandomState
+from stream_prune.training.run_state import RunState
 
 log = logging.getLogger(__name__)
-
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 class Trainer:
     """Trains one model on one mini-batch log, into one run folder.
 
-    Killed at any point and started again it ends with the same bits. Arguments: ``on_window`` is
+    Killed at any point and started again it ends with the same bits. A run that diverges goes back
+    to its last checkpoint and on from there at half its learning rates. Arguments: ``on_window`` is
     called with every line of kind ``window`` as it is journaled (for a progress display).
     """
 
@@ -57,21 +52,10 @@ class Trainer:
         torch.set_num_threads(config.threads)
         self.config = config
         self.log: MiniBatchLog = FolderLog.open(config.log)
-        self.spec = self.log.spec
-        self.learner = build(config, self.spec)
+        self.state = RunState(config, self.log)
         self._on_window = on_window
-        evaluation = config.evaluation
-        self._prequential = Prequential(
-            evaluation.sliding_rows, evaluation.every_windows, evaluation.warmup_rows
-        )
-        self._cursors = Cursors(self.log)
-        self._progress = Progress(
-            full_rows=self.learner.full_rows,
-            warmup_rows=evaluation.warmup_rows,
-        )
-        if config.sparsity is not None:
-            self._progress.whole_below = config.sparsity.budget.whole_tables_below
-        self._cost = self.learner.cost
+        self._cost = self.state.learner.cost
+        self._window_end = 0
 
     def run(self) -> Figures:
         """Go on from the last checkpoint to the end of the log; returns the summary.
@@ -83,166 +67,180 @@ class Trainer:
         with locked(self.config.run):
             self._clock = Clock()
             self._open()
-            with self._feed() as steps:
-                for step, batches in steps:
-                    if isinstance(step, Score):
-                        self._score(step, batches)
-                    else:
-                        self._learn(step, batches)
-                        self._save_if_due()
-            return self._finish()
+            while True:
+                try:
+                    with self._feed() as steps:
+                        for step, batches in steps:
+                            self._window_end = step.window.end
+                            if isinstance(step, Score):
+                                self._score(step, batches)
+                            else:
+                                self._learn(step, batches)
+                                self._save_if_due()
+                    return self._finish()
+                except DivergedError as error:
+                    self._go_back(error)
 
     def _score(self, step: Score, batches: Iterator[MiniBatch]) -> None:
-        scores = [np.empty(0, np.float32)]
+        learner = self.state.learner
+        own, reference = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
         for batch in batches:
             with self._clock.phase("score"):
-                scores.append(self.learner.score(batch))
-        window = np.concatenate(scores)
-        if not np.isfinite(window).all():
-            raise DivergedError(
-                f"window {step.window.end}: scores are not finite, the model has diverged: lower "
-                "optimizer.lr or optimizer.rows_lr and train into a new run folder"
-            )
-        self._cursors.scored(step, window)
-        self._progress.rows_scored += step.window.rows
+                own.append(learner.score(batch))
+                if learner.companion is not None:
+                    reference.append(learner.companion.score(batch))
+        scores = Scores(np.concatenate(own), np.concatenate(reference))
+        if not np.isfinite(scores.own).all():
+            raise DivergedError(f"scores are not finite, because of {learner.not_finite()}")
+        self.state.cursors.scored(step, scores)
+        self.state.progress.rows_scored += step.window.rows
 
     def _learn(self, step: Learn, batches: Iterator[MiniBatch]) -> None:
         window = list(batches)
-        scores = self._cursors.waiting(step)
-        self._evaluate(step, window, scores)
+        scores = self.state.cursors.waiting(step)
+        self._evaluate(step, window, scores.own)
         start = 0
         for batch in window:
-            self._learn_batch(batch, scores[start : start + batch.rows])
+            self._learn_batch(batch, scores.part(start, batch.labelled))
             start += batch.rows
         with self._clock.phase("learn"):
-            self.learner.end_window()
-        self._cursors.learned(step)
-        self._journal_churn()
+            self.state.learner.end_window()
+        self.state.cursors.learned(step)
+        if self.state.progress.windows % self.config.evaluation.every_windows == 0:
+            self._account.churn()
 
-    def _learn_batch(self, batch: MiniBatch, scores: Floats) -> None:
-        labelled = batch.labelled
-        rows = int(labelled.sum())
-        self._progress.learned(rows, batch.rows - rows, self._cost)
+    def _learn_batch(self, batch: MiniBatch, given: Scores) -> None:
+        """One step on the labelled rows, and what the controller makes of it."""
+        learner, progress = self.state.learner, self.state.progress
+        rows = len(given.own)
+        progress.learned(rows, batch.rows - rows, learner.training_cost(self._cost))
         if not rows:
             return
-        known, given = batch.take(labelled), scores[labelled]
+        known = batch.take(batch.labelled)
         with self._clock.phase("learn"):
-            self.learner.learn(known)
+            learner.learn(known, learner.soft_targets(known))
         with self._clock.phase("controller"):
-            events = self.learner.regulate(known, given)
-        self._record(events)
-        self._progress.observe_rows(self.learner.tables.tables.values())
-        if self._progress.warm:
+            events = learner.regulate(known, given.own, given.compared)
+        lost = dropped(
+            learner.check_steps(),
+            rows=progress.rows_learned,
+            event_time=int(known.event_time[-1]),
+            macs=self._cost.macs_inference,
+        )
+        self._account.events(events + lost)
+        if events:
+            self._cost = learner.cost
+        progress.observe_rows(learner.tables.tables.values())
+        if progress.warm:
             self._clock.warm()
 
     def _evaluate(self, step: Learn, window: list[MiniBatch], scores: Floats) -> None:
         """Judge the scores that waited for these labels; one line of the journal."""
-        self._progress.step += 1
-        self._progress.windows += 1
+        self.state.progress.step += 1
+        self.state.progress.windows += 1
         if not window:
-            self._progress.empty_windows += 1
+            self.state.progress.empty_windows += 1
             return
         with self._clock.phase("evaluate"):
             labels = np.concatenate([batch.label for batch in window])
-            record = self._prequential.add(labels, scores)
-        line = {
-            "window_end": step.window.end,
-            **record,
-            **figures.now(self.learner, self._cost),
-            CLOCK: {"seconds": self._clock.total, "learning": self._clock.learning},
-        }
-        self._journal_line("window", line)
-        self._on_window(line)
-
-    def _record(self, events: tuple[Event, ...]) -> None:
-        """Journal what the controller did, and what the model costs from now on."""
-        for event in events:
-            record = event.record()
-            kind, seconds = record.pop("kind"), record.pop("seconds")
-            self._progress.happened(kind)
-            self._journal_line(kind, record | {CLOCK: {"seconds": seconds}})
-        if events:
-            self._cost = self.learner.cost
-
-    def _journal_churn(self) -> None:
-        if self._progress.windows % self.config.evaluation.every_windows == 0:
-            churn = self.learner.tables.churn().items()
-            tables = {name: {"admitted": new, "evicted": old} for name, (new, old) in churn}
-            self._journal_line("churn", {"tables": tables})
-
-    def _journal_line(self, kind: str, record: Figures) -> None:
-        with self._clock.phase("journal"):
-            self._journal.write(self._progress.step, kind, record)
+            record = self.state.prequential.add(labels, scores)
+        self._on_window(self._account.window(step.window.end, record, self._cost))
 
     def _feed(self) -> AbstractContextManager[Feed]:
         return feed(
             self.log,
-            self._cursors.state,
+            self.state.cursors.state,
             follow=self.config.follow,
-            device=self.learner.device,
+            device=self.state.learner.device,
             clock=self._clock,
         )
 
     def _open(self) -> None:
         """Take up the last checkpoint, or begin."""
-        run = self.config.run
+        run, learner = self.config.run, self.state.learner
         values = self.config.to_dict() | {
-            "device": self.learner.device.type,
-            "features": self.spec.fingerprint,
+            "device": learner.device.type,
+            "features": self.log.spec.fingerprint,
         }
         settle_config(run, values, RESULT_FREE)
         self._journal = Journal(run / JOURNAL, run.name)
         self._checkpoints = Checkpoints(run / CHECKPOINTS, self.config.checkpoint.keep)
-        states = self._checkpoints.load()
-        if states is None:
+        if self._take_up(self._clock):
+            log.info("%s: going on from step %d", run, self.state.progress.step)
+        self._account.rollback()
+
+    def _take_up(self, *clock: Stateful) -> bool:
+        """Bring the state, which is fresh, to the last checkpoint; False where there is none.
+
+        Arguments: ``clock`` is set back too, if given.
+        """
+        state = self.state
+        self._account = Account(self._journal, self._clock, state)
+        saved = self._checkpoints.load()
+        if saved is None:
             torch.manual_seed(part_seed(self.config.seed, "training"))
             self._journal.restart()
-            self._journal_line("start", figures.start(self.config, self.spec, self.learner))
-            return
-        for name, part in self._parts().items():
-            part.load_state_dict(states[name])
-        self._cost = self.learner.cost
-        log.info("%s: going on from step %d", run, self._progress.step)
+            self._account.start(self.config, self.log.spec)
+        else:
+            for name, part in self._parts().items():
+                if part is not self._clock or clock:
+                    part.load_state_dict(saved[name])
+            state.learner.slow_down(state.setbacks.rate)
+        self._cost = state.learner.cost
+        return saved is not None
+
+    def _go_back(self, error: DivergedError) -> None:
+        """To the last checkpoint, or the beginning, and on from there at lower rates.
+
+        That it has come to this is saved into the checkpoint before anything is learned from it.
+
+        Raises:
+            RunError: the run has gone back there too often.
+        """
+        self.state = RunState(self.config, self.log)
+        self._take_up()
+        state = self.state
+        state.setbacks.add(state.progress.step, self._window_end, error)
+        state.learner.slow_down(state.setbacks.rate)
+        self._save()
+        self._account.rollback()
+        log.warning(
+            "%s: window %d: %s; going back to step %d, learning rates x %g from there",
+            self.config.run,
+            self._window_end,
+            error,
+            state.progress.step,
+            state.setbacks.rate,
+        )
 
     def _parts(self) -> dict[str, Stateful]:
         """Everything that decides what happens next, in the order in which it is restored."""
-        learner = self.learner
-        controller = {} if learner.controller is None else {"controller": learner.controller}
-        return controller | {
-            "head": ModuleState(learner.head),
-            "optimizer": OptimizerState(learner.optimizer),
-            "tables": ModuleState(learner.tables),
-            "evaluation": self._prequential,
-            "cursors": self._cursors,
-            "random": RandomState(learner.device),
-            "progress": self._progress,
-            "clock": self._clock,
-            "journal": self._journal,
-        }
+        return self.state.parts() | {"clock": self._clock, "journal": self._journal}
 
     def _save_if_due(self) -> None:
-        if self._progress.windows % self.config.checkpoint.every_windows == 0:
+        if self.state.progress.windows % self.config.checkpoint.every_windows == 0:
             self._save()
 
     def _save(self) -> None:
         with self._clock.phase("checkpoint"):
             self._journal.sync()
-            self._checkpoints.save(self._progress.step, self._parts())
+            self._checkpoints.save(self.state.progress.step, self._parts())
 
     def _finish(self) -> Figures:
         self._save()
         summary = self._summary()
-        self._journal_line("end", summary)
+        self._account.line("end", summary)
         self._journal.close()
         write_json(self.config.run / SUMMARY, {"run": self._journal.run, **summary})
         return summary
 
     def _summary(self) -> Figures:
-        progress = self._progress
+        progress = self.state.progress
         return {
-            **self._prequential.summary(),
+            **self.state.prequential.summary(),
             **progress.figures(),
-            "pending_windows": len(self._cursors.state.pending),
-            **figures.end(self.learner, self._cost),
+            "rollbacks": self.state.setbacks.total,
+            "pending_windows": len(self.state.cursors.state.pending),
+            **figures.end(self.state.learner, self._cost),
             CLOCK: self._clock.figures(progress.rows_learned, progress.late_rows),
         }

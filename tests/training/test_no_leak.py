@@ -8,7 +8,7 @@ from training_logs import HOUR, a_spec, drifting_rows, write_log
 
 from stream_prune.minibatch.reader import Score
 from stream_prune.training.config import TrainingConfig
-from stream_prune.training.cursors import Cursors
+from stream_prune.training.cursors import Cursors, Scores
 from stream_prune.training.trainer import Trainer
 
 
@@ -44,8 +44,8 @@ def scores_by_window(
     scores: dict[int, np.ndarray] = {}
     scored = Cursors.scored
 
-    def remember(self: Cursors, step: Score, given: np.ndarray) -> None:
-        scores[step.window.end] = given.copy()
+    def remember(self: Cursors, step: Score, given: Scores) -> None:
+        scores[step.window.end] = given.own.copy()
         scored(self, step, given)
 
     write_log(folder / "log", a_spec(delay), columns)

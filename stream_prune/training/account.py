@@ -1,0 +1,99 @@
+"""What a run writes into its journal, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stream_prune.features import FeatureSpec
+from stream_prune.sparsity.cost import Cost
+from stream_prune.sparsity.events import Event
+from stream_prune.training import figures
+from stream_prune.training.clock import Clock
+from stream_prune.training.config import TrainingConfig
+from stream_prune.training.figures import Figures
+from stream_prune.training.journal import CLOCK, Journal
+from stream_prune.training.run_state import RunState
+
+
+class Account:
+    """The lines of one run's journal, keyed by the run's step.
+
+    Args:
+        journal: where they go.
+        clock: what writing takes is counted there.
+        state: the run as it is.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, state: RunState) -> None:
+        self.journal = journal
+        self._clock, self._state = clock, state
+
+    def start(self, config: TrainingConfig, spec: FeatureSpec) -> None:
+        """The first line: what is trained, on what."""
+        self.line("start", figures.start(config, spec, self._state.learner))
+
+    def window(self, window_end: int, record: Figures, cost: Cost) -> Figures:
+        """A window has been judged: its figures, and the model's at this moment."""
+        line = {
+            "window_end": window_end,
+            **record,
+            **figures.now(self._state.learner, cost),
+            CLOCK: {"seconds": self._clock.total, "learning": self._clock.learning},
+        }
+        self.line("window", line)
+        return line
+
+    def events(self, events: Sequence[Event]) -> None:
+        """What was done to the model."""
+        for event in events:
+            record = event.record()
+            kind, seconds = record.pop("kind"), record.pop("seconds")
+            self._state.progress.happened(kind)
+            self.line(kind, record | {CLOCK: {"seconds": seconds}})
+
+    def churn(self) -> None:
+        """Rows that came and went in every table since the line before."""
+        churn = self._state.learner.tables.churn().items()
+        tables = {name: {"admitted": new, "evicted": old} for name, (new, old) in churn}
+        self.line("churn", {"tables": tables})
+
+    def rollback(self) -> None:
+        """Why the run is where it is, if it has gone back to this point.
+
+        The checkpoint ends before this line, so whoever takes that up writes it again.
+        """
+        setbacks = self._state.setbacks
+        if setbacks.step == self._state.progress.step:
+            self.line("rollback", setbacks.record())
+
+    def line(self, kind: str, record: Figures) -> None:
+        with self._clock.phase("journal"):
+            self.journal.write(self._state.progress.step, kind, record)
+
+
+def dropped(steps: int, *, rows: int, event_time: int, macs: int) -> tuple[Event, ...]:
+    """Records of dropped optimizer steps, of a model that nothing resizes.
+
+    Args:
+        steps: how many.
+        rows: examples learned so far.
+        event_time: of the batch, ms.
+        macs: per example (inference).
+    """
+    event = Event(
+        kind="dropped",
+        rows=rows,
+        event_time=event_time,
+        trigger="gradients",
+        severity=None,
+        value=None,
+        density_before=1.0,
+        density_after=1.0,
+        macs_before=macs,
+        macs_after=macs,
+        plan_before={},
+        plan={},
+        rate=1.0,
+        seconds=0.0,
+    )
+    return (event,) * steps
