@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -86,26 +87,31 @@ def _at_threshold(
 ) -> dict[str, int]:
     """Bisect the threshold; per group the step of its ladder just below it."""
     thresholds = sorted({score for scores in ranked.values() for score in scores} - {_LAST})
+    rising = {name: [-score for score in scores] for name, scores in ranked.items()}
     low, high = 0, len(thresholds)  # thresholds[high:] keeps least; high == len keeps minimum
     while low < high:
         middle = (low + high) // 2
-        steps = _steps(ranked, ladders, thresholds[middle])
+        steps = _steps(rising, ladders, thresholds[middle])
         if cost.share(_widths(ladders, steps)) <= share:
             high = middle
         else:
             low = middle + 1
     if low == len(thresholds):
         return dict.fromkeys(ladders, 0)
-    return _steps(ranked, ladders, thresholds[low])
+    return _steps(rising, ladders, thresholds[low])
 
 
 def _steps(
-    ranked: Mapping[str, list[float]], ladders: Mapping[str, tuple[int, ...]], threshold: float
+    rising: Mapping[str, list[float]], ladders: Mapping[str, tuple[int, ...]], threshold: float
 ) -> dict[str, int]:
+    """Per group the widest step whose units all score the threshold or more (the least at least).
+
+    ``rising`` are the ranked scores with their signs turned.
+    """
     steps = {}
     for name, ladder in ladders.items():
-        above = sum(score >= threshold for score in ranked[name])
-        steps[name] = max(0, sum(width <= above for width in ladder) - 1)
+        above = bisect_right(rising[name], -threshold)
+        steps[name] = max(0, bisect_right(ladder, above) - 1)
     return steps
 
 
@@ -117,21 +123,25 @@ def _fill(
     share: float,
 ) -> None:
     """Add blocks back in place, the one with the best mean score first, while one fits."""
-    while True:
+    growing = list(ladders)
+    while growing:
         best: tuple[float, str] | None = None
-        for name, ladder in ladders.items():
+        fitting = []
+        for name in growing:
+            ladder = ladders[name]
             if steps[name] + 1 == len(ladder):
                 continue
             wider = {**steps, name: steps[name] + 1}
             if cost.share(_widths(ladders, wider)) > share:
-                continue
+                continue  # for good: what the others add only makes it dearer
+            fitting.append(name)
             block = ranked[name][ladder[steps[name]] : ladder[steps[name] + 1]]
             value = sum(block) / len(block)
             if best is None or value > best[0]:
                 best = (value, name)
-        if best is None:
-            return
-        steps[best[1]] += 1
+        if best is not None:
+            steps[best[1]] += 1
+        growing = fitting
 
 
 def _widths(ladders: Mapping[str, tuple[int, ...]], steps: Mapping[str, int]) -> dict[str, int]:

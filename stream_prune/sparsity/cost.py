@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -163,7 +164,11 @@ class CostModel:
 
     def share(self, widths: Mapping[str, int]) -> float:
         """MACs at the given widths as a share of the full model's."""
-        return self.macs(widths) / self.macs(self.units)
+        return self.macs(widths) / self._full
+
+    @cached_property
+    def _full(self) -> float:
+        return self.macs(self.units)
 
     def _other(self, widths: Mapping[str, int]) -> float:
         removed = (

@@ -60,7 +60,7 @@ class Reading:
     def count(self, *, stepped: bool) -> None:
         """The passes since the last call were stepped on, or else are dropped."""
         if stepped:
-            _add(self.moments, {name: values.cpu() for name, values in self._pending.items()})
+            _add(self.moments, self._pending)
         self._pending = {}
 
     def _hook(
@@ -96,5 +96,6 @@ def _reader(model: nn.Module, group: Group) -> _Reader:
 
 
 def _add(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    """On the device where they come up, so that nobody waits for it."""
     for name, values in more.items():
-        sums[name] = sums[name] + values if name in sums else values
+        sums[name] = sums[name].to(values.device) + values if name in sums else values

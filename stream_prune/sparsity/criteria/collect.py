@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +55,8 @@ class Collector:
         self._layout = layout
         self._criterion = criterion
         self._reading = Reading(model, layout) if isinstance(criterion, Activations) else None
+        self._placed: Mapping[str, tuple[int, ...]] | None = None  # the units that _places are of
+        self._places: dict[Member, Tensor | None] = {}
         self._members: dict[str, tuple[list[_LiveMember], list[_LiveMember]]] = {}
         self._hook: RemovableHandle | None = None
         self._sums: dict[str, Tensor] = {}
@@ -63,6 +65,8 @@ class Collector:
     def arm(self, plan: Plan) -> None:
         """Start a scored window under ``plan``."""
         self.disarm()
+        if plan.units != self._placed:
+            self._placed, self._places = plan.units, {}
         tensors = dict(named_tensors(self._model))
         self._members = {
             group.name: (
@@ -107,7 +111,7 @@ class Collector:
         Raises:
             RunError: a score is not finite.
         """
-        scores = self._scores()
+        scores = {name: values.cpu() for name, values in self._scores().items()}
         for name, values in scores.items():
             if not bool(torch.isfinite(values).all()):
                 raise RunError(
@@ -138,25 +142,30 @@ class Collector:
         self._steps += 1
         if isinstance(self._criterion, Steps):
             for name, values in self._evaluate(self._criterion).items():
-                self._sums[name] = self._sums[name] + values if name in self._sums else values
+                before = self._sums.get(name)  # added up where it is: nobody waits for a device
+                self._sums[name] = values if before is None else before.to(values.device) + values
 
     @torch.no_grad()
     def _evaluate(self, criterion: Weights | Steps) -> dict[str, Tensor]:
         return {
-            name: criterion.score(_slices(produced), _slices(consumed)).cpu()
+            name: criterion.score(_slices(produced), _slices(consumed))
             for name, (produced, consumed) in self._members.items()
         }
 
     def _live(self, member: Member, group: Group, plan: Plan, tensor: Tensor) -> _LiveMember:
         assert isinstance(tensor, nn.Parameter)
-        positions = self._layout.live_positions(member, group.name, plan).flatten()
-        whole = torch.equal(positions, torch.arange(tensor.shape[member.axis]))
-        taken = None if whole else positions.to(tensor.device)
+        if member not in self._places:  # most windows begin with the plan of the one before
+            positions = self._layout.live_positions(member, group.name, plan).flatten()
+            whole = torch.equal(positions, torch.arange(tensor.shape[member.axis]))
+            self._places[member] = None if whole else positions
+        taken = self._places[member]
+        if taken is not None:
+            taken = self._places[member] = taken.to(tensor.device)
         return _LiveMember(tensor, member.axis, taken, len(plan.units[group.name]))
 
     def state_dict(self) -> dict[str, Tensor | int]:
         kept = self._sums if self._reading is None else self._reading.moments
-        sums = {f"sum/{name}": values.clone() for name, values in kept.items()}
+        sums = {f"sum/{name}": values.cpu().clone() for name, values in kept.items()}
         return {"armed": int(self.armed), "steps": self._steps, **sums}
 
     def load_state_dict(self, state: dict[str, Any], plan: Plan) -> None:
