@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit_policies import BUDGET, POLICIES, WINDOW, look, play
+from unit_policies import BUDGET, POLICIES, SHADOWED, WINDOW, look, play
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.ads import ADS
 from stream_prune.sparsity.policies.amgp import AMGP
 from stream_prune.sparsity.policies.dsl_units import DSLUnits
-from stream_prune.sparsity.policies.policy import Grow, Observation, Rewire, Shrink
+from stream_prune.sparsity.policies.policy import Derive, Grow, Observation, Rewire, Shrink
 from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift
 from stream_prune.sparsity.policies.static import Static
 from stream_prune.sparsity.progress import Progress
@@ -31,7 +31,8 @@ observations = st.builds(
     loss=st.one_of(st.just(math.nan), st.floats(0.1, 1.0)),
 )
 windows = st.lists(observations, max_size=60)
-every_policy = pytest.mark.parametrize("name", POLICIES)
+EVERY = POLICIES | SHADOWED
+every_policy = pytest.mark.parametrize("name", EVERY)
 
 
 @every_policy
@@ -40,7 +41,7 @@ every_policy = pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_keeps_within_its_bounds_and_prunes_only_what_has_been_scored(
     name: str, windows: list[Observation]
 ) -> None:
-    policy, budget = POLICIES[name]
+    policy, budget = EVERY[name]
     state, share = policy.initial(budget), budget if policy.starts_sparse else 1.0
     for seen in windows:
         wanted = policy.wants_scores(state, WINDOW)
@@ -55,6 +56,10 @@ def test_a_policy_keeps_within_its_bounds_and_prunes_only_what_has_been_scored(
         elif isinstance(decision, Grow):
             assert budget <= decision.density <= 1
             share = max(share, decision.density)
+        elif isinstance(decision, Derive):
+            assert seen.scored
+            assert decision.density == budget
+            share = decision.density
         elif isinstance(decision, Rewire):
             assert seen.scored
             assert 0 < decision.fraction <= 1
@@ -67,7 +72,7 @@ def test_a_policy_keeps_within_its_bounds_and_prunes_only_what_has_been_scored(
 def test_a_policy_is_a_function_of_state_and_observation(
     name: str, windows: list[Observation]
 ) -> None:
-    policy, budget = POLICIES[name]
+    policy, budget = EVERY[name]
     assert play(policy, windows, budget) == play(policy, windows, budget)
     state = policy.initial(budget)
     for seen in windows:
@@ -85,7 +90,7 @@ def test_a_policy_is_a_function_of_state_and_observation(
 def test_a_policy_s_state_is_plain_numbers_that_survive_being_saved(
     name: str, windows: list[Observation]
 ) -> None:
-    policy, budget = POLICIES[name]
+    policy, budget = EVERY[name]
     story = play(policy, windows, budget)
     state = story[-1][0] if story else policy.initial(budget)
     assert all(type(value) in (int, float) and math.isfinite(value) for value in state)
@@ -98,12 +103,13 @@ def test_a_policy_s_state_is_plain_numbers_that_survive_being_saved(
 
 @every_policy
 def test_a_policy_comes_back_to_its_budget_or_to_the_full_size_that_it_ends_at(name: str) -> None:
-    policy, budget = POLICIES[name]
+    policy, budget = EVERY[name]
     moved = [look(alarm=True, severity=9.0, worse=True, loss=0.9)] * 12
     story = play(policy, [look(loss=0.5)] * 12 + moved + [look(loss=0.5)] * 60, budget)
     shares = [budget if policy.starts_sparse else 1.0]
     for _, decision in story:
-        shares.append(decision.density if isinstance(decision, Shrink | Grow) else shares[-1])
+        sized = isinstance(decision, Shrink | Grow | Derive)
+        shares.append(decision.density if sized else shares[-1])
     if isinstance(policy, AMGP):
         assert shares[-1] == 1
     else:
@@ -160,4 +166,4 @@ def test_a_budget_that_a_policy_can_do_nothing_with_is_refused(
     name: str, budget: float, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        POLICIES[name][0].initial(budget)
+        EVERY[name][0].initial(budget)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from stream_prune.sparsity.policies.ads import ADS
+from stream_prune.sparsity.policies.ads_shadow import ADSShadow
 from stream_prune.sparsity.policies.amgp import AMGP
 from stream_prune.sparsity.policies.dsl_units import DSLUnits
-from stream_prune.sparsity.policies.policy import Decision, Grow, Observation, Policy, Shrink
+from stream_prune.sparsity.policies.policy import (
+    Decision,
+    Derive,
+    Grow,
+    Observation,
+    Policy,
+    Shrink,
+)
 from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift
 from stream_prune.sparsity.policies.static import Static
 
@@ -28,6 +36,14 @@ POLICIES: dict[str, tuple[Policy[Any], float]] = {
 }
 """Each with the budget that it is for."""
 
+SHADOWED: dict[str, tuple[Policy[Any], float]] = {
+    "ads_shadow": (
+        ADSShadow(warmup_rows=250, every_rows=600, guardrail=True, settle_windows=2),
+        BUDGET,
+    ),
+}
+"""Those that need a twin beside the model."""
+
 
 def look(rows: int = WINDOW, alarm: bool = False, share: float = 1.0, **more: Any) -> Observation:
     """What a policy sees; scored unless said otherwise."""
@@ -45,7 +61,9 @@ def play(
         scored = policy.wants_scores(state, WINDOW)
         told = seen._replace(share=share, budget=budget, scored=scored)
         state, decision = policy.step(state, told)
-        if isinstance(decision, Shrink):
+        if isinstance(decision, Derive):
+            share = decision.density
+        elif isinstance(decision, Shrink):
             share = min(share, decision.density)
         elif isinstance(decision, Grow):
             share = max(share, decision.density)
