@@ -71,6 +71,13 @@ def test_a_worse_drift_brings_back_more_where_severity_decides(
     assert story[-1][1] == Grow(0.4, "drift")
 
 
+def test_a_drift_too_mild_to_bring_anything_back_leaves_a_settled_plan() -> None:
+    ads = ADS(**ADAPTIVE, severity_full=4.0, regrow_steps=3)
+    story = play(ads, CALM * 8 + [look(alarm=True, severity=0.0)] + CALM * 4)
+    assert story[8][1] == Grow(BUDGET, "drift")
+    assert [d for _, d in story[9:] if d != Keep()] == [Shrink(BUDGET, "regrown", settles=True)]
+
+
 def test_it_regrows_where_a_reference_is_better_but_ever_less_often_while_that_does_not_help() -> (
     None
 ):

@@ -211,8 +211,8 @@ class ADS:
         step = state.step + 1
         steps = self.shrink_steps if state.descents == 0 else self.regrow_steps
         state = state._replace(step=step, waited=0)
-        if step < steps:
-            density = state.start * (observation.budget / state.start) ** (step / steps)
+        density = state.start * (observation.budget / state.start) ** (step / steps)
+        if step < steps and density > observation.budget:  # a mild drift may have grown nothing
             return state, Shrink(density, trigger, settles=False)
         state = state._replace(phase=SPARSE, rows=0, windows=0, step=0, descents=state.descents + 1)
         return state, Shrink(observation.budget, trigger, settles=True)
