@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stream_prune.errors import DivergedError, RunError
+from stream_prune.errors import DivergedError
 from stream_prune.stateful import State
 
 MOST = 2
@@ -42,11 +42,11 @@ class Setbacks:
         """The run goes back to the checkpoint of ``step``.
 
         Raises:
-            RunError: it has been there too often.
+            DivergedError: it has been there too often.
         """
         times = self.times + 1 if self.step == step else 1
         if times > MOST:
-            raise RunError(
+            raise DivergedError(
                 f"window {window_end}: {error}. The run has gone back to its checkpoint of step "
                 f"{step} {MOST} times, has halved its learning rates each time (now x "
                 f"{self.rate:g}) and diverges again: lower optimizer.lr and optimizer.rows_lr, or "
