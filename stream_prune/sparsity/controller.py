@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,37 +9,28 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.allocate import allocate
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
-from stream_prune.sparsity.exchange import drawn, exchanged
 from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.guardrail import Guard, Guardrail
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
-from stream_prune.sparsity.policies.policy import (
-    Decision,
-    Derive,
-    Grow,
-    Keep,
-    Observation,
-    Policy,
-    Rewire,
-    Shrink,
-)
+from stream_prune.sparsity.policies.policy import Policy
 from stream_prune.sparsity.progress import Progress
 from stream_prune.sparsity.prove import prove
 from stream_prune.sparsity.rates import RateMultiplier
+from stream_prune.sparsity.readjust import Readjustment
 from stream_prune.sparsity.recorder import Recorder
-from stream_prune.sparsity.rows import RowTable, capacities
+from stream_prune.sparsity.rows import RowTable
+from stream_prune.sparsity.standing import constraints
 from stream_prune.sparsity.twin import DerivingPolicy, Twin, check_twin
-from stream_prune.sparsity.watch import Monitor, Signal, Values
+from stream_prune.sparsity.watch import Monitor, Values
 from stream_prune.stateful import State
 
 
@@ -113,22 +103,28 @@ class SparsityController:
         self._live = LiveModel(model, optimizer, proven, tables or {}, rescaled=rescale)
         self._budget, self._policy = budget, policy
         self._monitoring = Monitoring(drift, window_rows)
-        self._batch_rows, self._window_limit = batch.rows, window_rows
-        self._on_resize = on_resize
+        self._batch_rows = batch.rows
         self._guard = Guard(guardrail, model, proven.layout, window_rows, batch)
         # First of all that hooks into the step: what is dropped here nobody else sees.
         self._finite = FiniteSteps(model, optimizer, max_dropped_steps)
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
-        self._twin = twin
         scored = (model, optimizer) if twin is None else (twin.model, twin.optimizer)
         self._collector = Collector(*scored, proven.layout, CRITERIA[criterion])
         self._recorder = Recorder(self._live, self._rate)
         self._progress = Progress(policy, budget.macs, self.groups, seed)
-        if policy.starts_sparse:
-            self._live.resize_units(drawn(proven.cost, budget, seed))
-        if policy.rows_from_start:
-            self._live.resize_tables(capacities(self._live.full.rows, budget))
-        self._prepare_window()
+        self._readjust = Readjustment(
+            policy,
+            budget,
+            live=self._live,
+            progress=self._progress,
+            collector=self._collector,
+            monitoring=self._monitoring,
+            guard=self._guard,
+            rate=self._rate,
+            twin=twin,
+            on_resize=on_resize,
+        )
+        self._readjust.start()
 
     @property
     def plan(self) -> Plan:
@@ -177,8 +173,9 @@ class SparsityController:
         self._live.follow(model)
 
     def summary(self) -> dict[str, Any]:
-        """Groups, what was refused and why, widths, cost and comparisons, as JSON values."""
+        """Groups, what was refused and why, widths, cost, budget, comparisons, as JSON values."""
         return self._recorder.summary(self._budget, self.refused) | {
+            "budget": constraints(self._live, self._budget, self._progress.standing),
             "guardrail": self._guard.summary(),
             "reference": self._monitoring.reference.summary(),
         }
@@ -234,123 +231,9 @@ class SparsityController:
         if alarm is not None:
             record("drift", "detector", signal=alarm)
         self._guard.observe(labels)
-        if (alarm is not None or self._guard.due(progress.window_rows)) and self._judge(
-            alarm, record
-        ):
-            before, started = self.plan, time.perf_counter()
-            decision = self._end_window(alarm)
-            if not isinstance(decision, Keep):
-                derived = isinstance(decision, Derive)  # another model, if of the same plan
-                record(
-                    type(decision).__name__.lower() if derived or self.plan != before else "keep",
-                    decision.trigger,
-                    before=before,
-                    signal=alarm if decision.trigger == "drift" else None,
-                    seconds=time.perf_counter() - started,
-                    measured=self._guard.overruled if self.plan != before else None,
-                )
+        if alarm is not None or self._guard.due(progress.window_rows):
+            self._readjust.end_window(alarm, record)
         return tuple(events)
-
-    def _judge(self, alarm: Signal | None, record: Callable[..., None]) -> bool:
-        """End a comparison, maybe by going back; answers whether to ask the policy now."""
-        guard, before, started = self._guard, self.plan, time.perf_counter()
-        verdict = guard.verdict(alarm is not None)
-        if verdict is not None and verdict.worse:
-            assert guard.plan is not None
-            if self._live.resize_units(guard.plan.units):
-                self._resized()
-            self._progress.policy_state = guard.policy_state
-        asked = guard.close(verdict)
-        if not asked:
-            self._progress.window_rows = 0
-            self._prepare_window()
-        if verdict is not None:
-            record(
-                "revert" if verdict.worse else "guardrail",
-                verdict.trigger,
-                before=before,
-                measured=verdict.measured,
-                seconds=time.perf_counter() - started,
-            )
-        return asked
-
-    def _end_window(self, alarm: Signal | None) -> Decision:
-        """Ask the policy, and do what it says."""
-        progress, scored = self._progress, self._collector.ready
-        if scored:
-            progress.remember(self._collector.scores(), self._scored_plan)
-        observation = Observation(
-            rows=progress.window_rows,
-            share=self._live.share,
-            budget=self._budget.macs,
-            scored=scored,
-            alarm=alarm is not None,
-            severity=0.0 if alarm is None else alarm.severity,
-            worse=self._monitoring.reference.worse,
-            loss=self._monitoring.window_loss,
-        )
-        state, decision = self._policy.step(progress.policy_state, observation)
-        if not isinstance(decision, Keep):
-            self._apply(decision)
-        # Only now: where the resize was refused, the next step asks again.
-        progress.policy_state, progress.window_rows = state, 0
-        self._prepare_window()
-        return decision
-
-    def _apply(self, decision: Shrink | Grow | Rewire | Derive) -> None:
-        """Bring the model to the units that the decision leads to."""
-        before, frozen = self.plan, self._guard.copy(decision)
-        units = self._chosen(decision)
-        if isinstance(decision, Derive):
-            changed = self._derive(units)
-        elif isinstance(decision, Rewire):
-            changed = self._live.exchange_units(units)
-        else:
-            changed = self._live.resize_units(units)
-        if changed:
-            self._resized()
-            self._guard.begin(frozen, before, self._progress.policy_state, decision)
-        if isinstance(decision, Shrink) and not self._policy.rows_from_start:
-            self._live.resize_tables(capacities(self._live.full.rows, self._budget))
-
-    def _chosen(self, decision: Shrink | Grow | Rewire | Derive) -> dict[str, tuple[int, ...]]:
-        """Shrinking chooses among the live units, growing adds to them, deriving among all."""
-        progress, alive = self._progress, self.plan.units
-        if isinstance(decision, Rewire):
-            key = f"{progress.seed}/{progress.rows}"
-            return exchanged(progress.scores, alive, decision.fraction, key)
-        return allocate(
-            progress.scores,
-            self._live.proven.cost,
-            self._budget,
-            decision.density,
-            eligible=alive if isinstance(decision, Shrink) else None,
-            held=alive if isinstance(decision, Grow) else None,
-        )
-
-    def _derive(self, units: Mapping[str, tuple[int, ...]]) -> bool:
-        assert self._twin is not None, "check_twin has seen that a policy that derives has one"
-        self._live.derive(units, self._twin)
-        return True
-
-    @property
-    def _scored_plan(self) -> Plan:
-        """The units that the criterion sees: of a twin all of them."""
-        return self.plan if self._twin is None else self._live.full
-
-    def _resized(self) -> None:
-        self._monitoring.resized()
-        if self._on_resize is not None:
-            self._on_resize(self.plan)
-
-    def _prepare_window(self) -> None:
-        self._monitoring.new_window()
-        self._rate.value = self._policy.rate(self._progress.policy_state)
-        rows = self._guard.policy_rows  # none while it is not asked
-        if rows and self._policy.wants_scores(self._progress.policy_state, rows):
-            self._collector.arm(self._scored_plan)
-        else:
-            self._collector.disarm()
 
     def state_dict(self) -> State:
         return {
@@ -374,8 +257,8 @@ class SparsityController:
         self._progress.load_state_dict(state)
         self._live.load_state_dict(part_of(state, "live"))
         self._finite.load_state_dict(part_of(state, "finite"))
-        self._collector.load_state_dict(part_of(state, "collector"), self._scored_plan)
+        self._collector.load_state_dict(part_of(state, "collector"), self._readjust.scored_plan)
         self._monitoring.load_state_dict(part_of(state, "monitoring"))
         policy_state = type(self._progress.policy_state)
         self._guard.load_state_dict(part_of(state, "guard"), self.plan, policy_state)
-        self._rate.value = self._policy.rate(self._progress.policy_state)
+        self._readjust.follow_state()

@@ -13,6 +13,7 @@ from stream_prune.sparsity.groups import Group
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.policies.policy import Policy
+from stream_prune.sparsity.standing import UNPRUNED
 from stream_prune.stateful import State
 
 
@@ -30,6 +31,7 @@ class Progress:
         window_rows: examples since the policy's last look.
         policy_state: numbers that only the policy reads.
         scores: importance of each unit of each group, in full coordinates.
+        standing: why the live plan stands where it does, in words (see :mod:`.standing`).
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Progress:
         self._policy = type(policy).__name__
         self.seed, self.rows, self.window_rows = seed, 0, 0
         self.policy_state = policy.initial(macs)
+        self.standing = UNPRUNED
         self.scores = {group.name: torch.ones(group.units, dtype=torch.float64) for group in groups}
 
     def remember(self, scores: Mapping[str, Tensor], plan: Plan) -> None:
@@ -52,6 +55,7 @@ class Progress:
             "seed": self.seed,
             "rows": self.rows,
             "window_rows": self.window_rows,
+            "standing": self.standing,
             **nested("policy", self.policy_state._asdict()),
             **nested("scores", scores),
         }
@@ -69,5 +73,6 @@ class Progress:
         counters: dict[str, Any] = dict(state)
         self.seed, self.rows = int(counters["seed"]), int(counters["rows"])
         self.window_rows = int(counters["window_rows"])
+        self.standing = str(state["standing"])
         self.policy_state = type(self.policy_state)(**part_of(state, "policy"))
         self.scores = {name: values.clone() for name, values in part_of(state, "scores").items()}
