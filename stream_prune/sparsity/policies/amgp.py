@@ -99,7 +99,7 @@ class AMGP:
         return not state.pruned and self._prunes_at(state.rows + window_rows)
 
     def step(self, state: AMGPState, observation: Observation) -> tuple[AMGPState, Decision]:
-        state = state._replace(rows=state.rows + observation.rows)
+        state = state._replace(rows=max(state.rows + observation.rows, observation.seen))
         if self._prunes_at(state.rows):
             if state.pruned or not observation.scored:
                 return state, Keep()

@@ -19,6 +19,8 @@ class Observation(NamedTuple):
         severity: of that drift, in standard deviations of the loss (rising is positive); 0 without.
         worse: a standing reference has been significantly better over the last windows.
         loss: mean loss of this window's labelled examples; NaN where none was labelled.
+        seen: examples since the start. More than the windows' sum where a guardrail has taken a
+            decision back, or kept the policy from being asked; 0 where it is not known.
     """
 
     rows: int
@@ -29,6 +31,7 @@ class Observation(NamedTuple):
     severity: float = 0.0
     worse: bool = False
     loss: float = nan
+    seen: int = 0
 
 
 @dataclass(frozen=True)
