@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +17,39 @@ import numpy.typing as npt
 import torch
 
 from stream_prune.drift import Cusum, DriftMonitor
-from stream_prune.embedding import EmbeddingTables, TableConfig
+from stream_prune.features import Categorical, Dense, FeatureSpec
 from stream_prune.minibatch.batch import BatchName, MiniBatch
-from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
 from stream_prune.sparsity import Budget, SparsityController
-from stream_prune.sparsity.cost import dense_cost
-from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.policies.policy import Decision, Keep, Observation
+from stream_prune.training.build import build
+from stream_prune.training.config import (
+    ModelConfig,
+    OptimizerConfig,
+    TablesConfig,
+    TrainingConfig,
+)
 from stream_prune.training.learner import Learner
 
 SEED, ROWS, DENSE, DIM = 7, 2048, 13, 16
 _SIZES = np.geomspace(1, 10_000, 26)
 CAPACITIES: list[int] = np.maximum(4, 1_000_000 * _SIZES / _SIZES.sum()).astype(int).tolist()
-HEAD = DLRMHeadConfig(DENSE, len(CAPACITIES), DIM, bottom=(512, 256, 64), top=(512, 256))
+SPEC = FeatureSpec(
+    dense=tuple(Dense(f"dense{i}") for i in range(DENSE)),
+    categorical=tuple(Categorical(f"table{i}", type="integer") for i in range(len(CAPACITIES))),
+    label="label",
+    event_time="event_time",
+)
+CONFIG = TrainingConfig(
+    run=Path("none"),
+    log=Path("none"),
+    seed=SEED,
+    device="cpu",
+    model=ModelConfig(dim=DIM, bottom=(512, 256, 64), top=(512, 256)),
+    optimizer=OptimizerConfig(name="adagrad", lr=0.01, rows_lr=0.02),
+    tables=TablesConfig(
+        capacity={c.name: n for c, n in zip(SPEC.categorical, CAPACITIES, strict=True)}
+    ),
+)
 
 Step = Callable[[MiniBatch], object]
 
@@ -99,26 +120,25 @@ def example() -> tuple[torch.Tensor, torch.Tensor]:
 def learner(
     policy: Scripted | None = None, *, window_rows: int = ROWS, rows: float | None = None
 ) -> Learner:
-    """The full model; with a policy also a controller, a budget of 20 % and drift detection."""
-    torch.manual_seed(SEED)
-    head = DLRMHead(HEAD)
-    configs = [TableConfig(f"table{i}", size) for i, size in enumerate(CAPACITIES)]
-    tables = EmbeddingTables(configs, DIM, lr=0.02)
-    optimizer = torch.optim.Adagrad(head.parameters(), lr=0.01, fused=True)
-    controller = None
+    """The full model; with a policy also a controller, a budget of 20 % and drift detection.
+
+    Without one nothing hooks into the optimizer's step.
+    """
+    made = build(CONFIG, SPEC)
+    made.optimizer = torch.optim.Adagrad(made.head.parameters(), lr=0.01, fused=True)
+    made.guard = None
     if policy is not None:
-        controller = SparsityController(
-            head,
-            optimizer,
+        made.controller = SparsityController(
+            made.head,
+            made.optimizer,
             policy=policy,
             budget=Budget(macs=0.2, rows=rows),
             example=example(),
             drift=DriftMonitor(Cusum(h=1e6)),  # an alarm would end a window early
-            tables=tables.tables,
+            tables=made.tables.tables,
             window_rows=window_rows,
         )
-    cost = dense_cost(head, Example(example()))
-    return Learner(tables, head, optimizer, controller, torch.device("cpu"), cost, {})
+    return made
 
 
 def seconds(step: Step, batch: MiniBatch) -> float:
