@@ -105,6 +105,12 @@ def training(made: Learner) -> Step:
     return step
 
 
+def regulating(made: Learner) -> Step:
+    """The controller's part alone."""
+    scores = given_scores()
+    return lambda batch: made.regulate(batch, scores)
+
+
 def speed(plans: Mapping[str, Units], stream: Sequence[MiniBatch], rounds: int) -> list[Figure]:
     """Training examples per second of physically small models over the dense one's."""
     steps = {"dense": training(learner())}
@@ -149,7 +155,7 @@ def applying(stream: Sequence[MiniBatch], repeats: int) -> list[Figure]:
     for number in range(len(MOVES) * repeats):
         batch, name = stream[number % len(stream)], list(MOVES)[number % len(MOVES)]
         step[name].append(seconds(made.learn, batch))
-        move[name].append(seconds(lambda batch: made.regulate(batch, given_scores()), batch))
+        move[name].append(seconds(regulating(made), batch))
     # What a model costs before it shrinks is the dense step, before it grows the small one.
     dense, small = (float(np.median(step[name])) for name in list(MOVES)[:2])
     found = []
@@ -172,7 +178,7 @@ def taking_rows(dense_step: float) -> list[Figure]:
         made = learner(Scripted((SHRINK,)), window_rows=ROWS, rows=0.2)
         made.tables.admit(everybody, bags)
         made.learn(batch)
-        taken = seconds(lambda batch: made.regulate(batch, given_scores()), batch) / dense_step
+        taken = seconds(regulating(made), batch) / dense_step
     label = "shrink to 20 % MACs and 20 % of 1 M rows"
     return [Figure(label, taken, "dense steps", "< 10", taken < 10)]
 
