@@ -34,7 +34,8 @@ class Group:
         produced: what computes a unit's activation (weights, biases, batch-norm statistics).
         consumed: the weights that read a unit's activation; a unit is *masked* by zeroing these.
         exact: nothing between producer and consumers mixes units (proven on an example).
-        heads: integer attributes of modules ("attention.num_heads") that follow the width.
+        follows: integer attributes of modules that follow the width, with what a unit counts:
+            ("attention.num_heads", 1), ("attention.all_head_size", 16).
     """
 
     name: str
@@ -42,7 +43,7 @@ class Group:
     produced: tuple[Member, ...]
     consumed: tuple[Member, ...]
     exact: bool = False
-    heads: tuple[str, ...] = ()
+    follows: tuple[tuple[str, int], ...] = ()
 
     @property
     def members(self) -> tuple[Member, ...]:

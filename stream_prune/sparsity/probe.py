@@ -1,35 +1,31 @@
 """Finds candidate groups by experiment: change a layer's units, see which inputs change.
 
-Every layer's output is held at what it was, except that of the layer in question, so only what lies
-between it and the next layers is seen. Units are told apart by their binary numbers: for each bit,
-those with a 0 there are changed, then those with a 1. An input that answers to one unit alone
-changes in exactly one of the two, and the answers spell the unit's number; one that answers to
-several changes in both somewhere. That takes 2 log2(units) passes a layer, and needs no knowledge
-of the operations in between. What it gives is a guess that :mod:`prove` checks.
+Units are told apart by their binary numbers: for each bit, those with a 0 there are changed, then
+those with a 1. An input that answers to one unit alone changes in exactly one of the two, and the
+answers spell the unit's number; one that answers to several changes in both somewhere. That takes
+2 log2(units) passes a layer, and needs no knowledge of the operations in between. Attention heads
+are found in the same way, with whole heads as units. What it gives is a guess that :mod:`prove`
+checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from stream_prune.sparsity.example import flatten
+from stream_prune.sparsity.experiment import CONV, Experiment, UnclearError, out_axis
 from stream_prune.sparsity.groups import Group, Member
+from stream_prune.sparsity.refusals import RefusedError, why_opaque
 
-CONV = nn.modules.conv._ConvNd
-_NORM = nn.modules.batchnorm._NormBase
+_HEAD_COUNTS = ("num_heads", "n_heads", "heads", "n_head", "nhead", "num_attention_heads")
 
-
-class UnclearError(Exception):
-    """The experiment did not tell how a layer's units are read."""
-
-
-class UnitsAreOutputsError(Exception):
-    """A layer's units leave the model."""
+Answers: TypeAlias = dict[str, Tensor]
+"""Per reader int64 [inputs]: the unit that each input answers to, -1 for none."""
 
 
 class Probe:
@@ -41,178 +37,201 @@ class Probe:
     """
 
     def __init__(self, model: nn.Module, forward: Callable[[], Any]) -> None:
-        self._forward = forward
-        modules = dict(model.named_modules())
-        self._layers = {n: m for n, m in modules.items() if isinstance(m, (nn.Linear, CONV))}
-        self._scales = {n: m for n, m in modules.items() if _per_unit(m)}
-        self._held: dict[str, list[Tensor]] = {}
-        self._inputs: dict[str, list[Tensor]] = {}
-        self._outputs, self._base_inputs = self._pass({}), self._inputs
-        self._moves = {
-            name: self._change(name, outputs, torch.ones(self._units(name), dtype=torch.bool))[0]
-            for name, outputs in self._held.items()
-        }
+        self._model = model
+        self._seen = Experiment(model, forward)
+        self._answers = cache(self._spell)
 
-    def group(self, name: str) -> Group:
-        """The candidate for the layer ``name``.
+    def candidates(self, name: str) -> tuple[Group, ...]:
+        """What the layer ``name`` may be a group of, by single units and by heads.
 
         Raises:
-            UnitsAreOutputsError: its units leave the model.
+            RefusedError: it cannot be pruned.
             UnclearError: more than these experiments is needed.
         """
-        layer = self._layers[name]
-        if len(self._held.get(name, [])) != 1 or (isinstance(layer, CONV) and layer.groups > 1):
+        if name not in self._seen.reached:
+            raise RefusedError("the example batch does not reach it")
+        for reader, module in self._seen.opaque.items():
+            if reader in self._seen.moves[name] and bool(self._seen.moves[name][reader].any()):
+                raise RefusedError(why_opaque(reader, module))
+        found: list[Group] = []
+        with suppress(UnclearError):
+            found.append(self._group(name, self._seen.units(name), 1))
+        found += self._by_heads(name)
+        if not found:
             raise UnclearError
-        produced = [Member(f"{name}.weight", _out_axis(layer), _each(self._units(name)))]
-        if layer.bias is not None:
-            produced.append(Member(f"{name}.bias", 0, _each(self._units(name))))
-        consumed: list[Member] = []
-        found, leaves = self._answers(name)
-        if leaves:
-            raise UnitsAreOutputsError
-        for reader, positions in found.items():
-            if reader in self._scales:
-                held = ("weight", "bias", "running_mean", "running_var")
-                tensors = [
-                    leaf for leaf in held if getattr(self._scales[reader], leaf, None) is not None
+        return tuple(found)
+
+    def _by_heads(self, name: str) -> Iterator[Group]:
+        """With whole heads as units, if an owner counts heads; with what else follows its width."""
+        path = name
+        while path:
+            path = path.rpartition(".")[0]
+            owner = self._model.get_submodule(path)
+            numbers = {k: v for k, v in vars(owner).items() if type(v) is int and v > 1}
+            for attribute in _HEAD_COUNTS:
+                heads = numbers.pop(attribute, 0)
+                if not heads or self._seen.units(name) <= heads:
+                    continue
+                try:
+                    group = self._group(name, heads, 3)
+                except UnclearError:
+                    continue
+                first = (_dotted(path, attribute), 1)
+                sizes = {
+                    member.positions.numel(): member.positions.shape[1] for member in group.members
+                }
+                more = [(_dotted(path, k), sizes[v]) for k, v in numbers.items() if v in sizes]
+                choices = [
+                    (),
+                    *((each,) for each in more),
+                    *([tuple(more)] if len(more) > 1 else []),
                 ]
-                produced += [Member(f"{reader}.{leaf}", 0, positions) for leaf in tensors]
+                for choice in choices:
+                    yield Group(
+                        name, heads, group.produced, group.consumed, follows=(first, *choice)
+                    )
+                return
+
+    def _group(self, name: str, units: int, slices: int) -> Group:
+        """The layer and all others whose units meet its own before they are read."""
+        labels, answers = self._first(name, units, slices)
+        producers, ignored = {name: labels}, set[str]()
+        while True:
+            other = next(
+                (
+                    o
+                    for o in self._seen.moves
+                    if o not in {*producers, *ignored} and self._meets(o, answers)
+                ),
+                None,
+            )
+            if other is None:
+                break
+            try:
+                labels, theirs = self._first(other, units, slices)
+                answers = _merged(answers, theirs)
+            except UnclearError:
+                ignored.add(other)  # it mixes or scales them: the proof will tell
+            else:
+                producers[other] = labels
+        self._refuse_streams([p for p in producers if p in self._seen.layers], answers)
+        produced = [
+            member for p, label in producers.items() for member in self._written(p, label, units)
+        ]
+        consumed: list[Member] = []
+        for reader, numbers in answers.items():
+            positions = _by_unit(numbers, units)
+            if reader in self._seen.scales:
+                held = ("weight", "bias", "running_mean", "running_var")
+                scale = self._seen.scales[reader]
+                tensors = [leaf for leaf in held if getattr(scale, leaf, None) is not None]
+                produced += [Member(_dotted(reader, leaf), 0, positions) for leaf in tensors]
                 continue
-            module = self._layers[reader]
-            grouped = isinstance(module, CONV) and module.groups > 1
-            if grouped or len(self._held[reader]) != 1:
+            module = self._seen.layers[reader]
+            if isinstance(module, CONV) and module.groups > 1:
                 raise UnclearError
-            if not self._alone(name, reader, positions):
-                raise UnclearError
-            consumed.append(Member(f"{reader}.weight", 1 - _out_axis(module), positions))
+            consumed.append(Member(_dotted(reader, "weight"), 1 - out_axis(module), positions))
         if not consumed:
             raise UnclearError
-        return Group(name, self._units(name), tuple(produced), tuple(consumed))
+        return Group(name, units, tuple(produced), tuple(consumed))
 
-    def _answers(self, name: str) -> tuple[dict[str, Tensor], bool]:
-        """Per reader int64 [units, k], the inputs that answer to each unit; and whether it ends."""
-        units, base = self._units(name), self._held[name]
-        numbers = torch.arange(units)
-        spelled: dict[str, Tensor] = {}
-        leaves = False
+    def _first(self, name: str, units: int, slices: int) -> tuple[Tensor, Answers]:
+        """The first way to cut a layer into so many units such that an input answers to one."""
+        length = self._seen.units(name)
+        if name in self._seen.layers:
+            module = self._seen.layers[name]
+            if isinstance(module, CONV) and module.groups > 1:
+                raise UnclearError
+        for parts in range(1, slices + 1):  # three where queries, keys and values are packed
+            if length % (parts * units):
+                continue
+            try:
+                return self._answers(name, units, parts)
+            except UnclearError:
+                continue
+        raise UnclearError
+
+    def _spell(self, name: str, units: int, parts: int) -> tuple[Tensor, Answers]:
+        """The unit of each entry of a layer, and per reader the one that each input answers to.
+
+        Raises:
+            RefusedError: the model's output answers.
+            UnclearError: an input answers to several.
+        """
+        length = self._seen.units(name)
+        labels = torch.arange(length) // (length // (parts * units)) % units
+        spelled: Answers = {}
         for bit in range(max(1, (units - 1).bit_length())):
-            with_bit = numbers.bitwise_right_shift(bit).bitwise_and(1).bool()
-            ones, ends = self._change(name, base, with_bit)
-            zeros, ends_too = self._change(name, base, ~with_bit)
-            leaves = leaves or ends or ends_too
+            with_bit = labels.bitwise_right_shift(bit).bitwise_and(1).bool()
+            ones, ends = self._seen.change(name, with_bit)
+            zeros, ends_too = self._seen.change(name, ~with_bit)
+            if bool((ends & ends_too).any()):
+                raise RefusedError("its units reach the model's output with no layer in between")
+            if bool((ends | ends_too).any()):
+                raise RefusedError("its units are outputs of the model")
             for reader, changed in ones.items():
                 if bool((changed & zeros[reader]).any()):
                     raise UnclearError
                 seen = torch.where(changed | zeros[reader], changed.long() << bit, -(1 << 40))
                 spelled[reader] = spelled.get(reader, torch.zeros_like(seen)) + seen
-        found = {
-            reader: numbers for reader, numbers in spelled.items() if bool((numbers >= 0).any())
-        }
-        return {reader: _by_unit(numbers, units) for reader, numbers in found.items()}, leaves
+        found = {r: n.clamp(min=-1) for r, n in spelled.items() if bool((n >= 0).any())}
+        return labels, found
 
-    def _alone(self, name: str, reader: str, positions: Tensor) -> bool:
-        """No other layer moves the same inputs: that would couple the two layers' units."""
-        return not any(
-            bool(moved[reader][positions.flatten()].any())
-            for other, moved in self._moves.items()
-            if other != name
+    def _meets(self, other: str, answers: Answers) -> bool:
+        """Whether another layer moves the same inputs: that may couple the two layers' units."""
+        moves = self._seen.moves[other]
+        return any(
+            bool(moves[reader][numbers >= 0].any())
+            for reader, numbers in answers.items()
+            if reader in moves
         )
 
-    def _change(
-        self, name: str, base: list[Tensor], which: Tensor
-    ) -> tuple[dict[str, Tensor], bool]:
-        """Per reader bool [inputs], those that move with some units of a layer; and the output."""
-        axis = (
-            -1 if isinstance(self._layers[name], nn.Linear) else _channel_axis(self._layers[name])
-        )
-        moved: dict[str, Tensor] = {}
-        ends = False
-        for sign in (1.0, -1.0):  # whichever way, an activation function lets one of them through
-            generator = torch.Generator().manual_seed(0)
-            changed = []
-            for output in base:
-                size = 40 * torch.rand(output.shape, generator=generator, dtype=torch.float64)
-                values = (sign * (size + 0.5)).to(output)
-                shape = [1] * output.dim()
-                shape[axis] = -1
-                changed.append(torch.where(which.to(output.device).view(shape), values, output))
-            outputs = self._pass({name: changed})
-            ends = ends or any(
-                not torch.equal(a, b) for a, b in zip(outputs, self._outputs, strict=True)
-            )
-            for reader, inputs in self._base_inputs.items():
-                if len(inputs) != len(self._inputs.get(reader, [])):
-                    raise UnclearError
-                moving = [
-                    _differs(self._reading_axis(reader), a, b)
-                    for a, b in zip(inputs, self._inputs[reader], strict=True)
-                ]
-                either = torch.stack(moving).any(dim=0)
-                moved[reader] = moved[reader] | either if reader in moved else either
-        return moved, ends
+    def _written(self, producer: str, labels: Tensor, units: int) -> list[Member]:
+        positions = _by_unit(labels, units)
+        if producer in self._seen.vectors:
+            shape = self._seen.vectors[producer].shape
+            return [Member(producer, max(range(len(shape)), key=lambda a: shape[a]), positions)]
+        layer = self._seen.layers[producer]
+        weight = Member(_dotted(producer, "weight"), out_axis(layer), positions)
+        if layer.bias is None:
+            return [weight]
+        return [weight, Member(_dotted(producer, "bias"), 0, positions)]
 
-    @torch.no_grad()
-    def _pass(self, changed: dict[str, list[Tensor]]) -> list[Tensor]:
-        """Run the example; the first time outputs are recorded, from then on they are held."""
-        recording = not self._held
-        recorded: dict[str, list[Tensor]] = {}
-        self._inputs = {}
-        handles: list[RemovableHandle] = []
+    def _refuse_streams(self, producers: list[str], answers: Answers) -> None:
+        """A residual stream: one of the layers that write the units reads, at length, another's.
 
-        def hook(name: str, holds: bool) -> Callable[..., Tensor | None]:
-            def after(
-                _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
-            ) -> Tensor | None:
-                given: Tensor = args[0] if args else kwargs["input"]
-                self._inputs.setdefault(name, []).append(given.clone())
-                if not holds:
-                    return None
-                calls = recorded.setdefault(name, [])
-                calls.append(output.clone())  # a model may go on to add to it in place
-                if recording:
-                    return None
-                return changed.get(name, self._held[name])[len(calls) - 1].clone()
-
-            return after
-
-        for name, module in (*self._layers.items(), *self._scales.items()):
-            watch = hook(name, name in self._layers)
-            handles.append(module.register_forward_hook(watch, with_kwargs=True))
-        try:
-            output = self._forward()
-        finally:
-            for handle in handles:
-                handle.remove()
-        if recording:
-            self._held = recorded
-        return [tensor.clone() for tensor in flatten(output)]
-
-    def _units(self, name: str) -> int:
-        return self._layers[name].weight.shape[_out_axis(self._layers[name])]
-
-    def _reading_axis(self, name: str) -> int:
-        module = self._layers.get(name, self._scales.get(name))
-        return 1 if name in self._scales else _channel_axis(module)
+        A gate does so as well, and is none: what it says stops to matter when it is large.
+        """
+        for above in producers:
+            reached, stack = set[str](), [above]
+            while stack:
+                moves = self._seen.moves.get(stack.pop(), {})
+                new = {r for r, m in moves.items() if r not in reached and bool(m.any())}
+                reached |= new
+                stack += new & self._seen.layers.keys()
+            for below in producers:
+                if below == above or below not in reached:
+                    continue
+                met = [r for r in answers if bool(self._seen.moves[below][r].any())]
+                if not all(self._seen.saturates(below, reader) for reader in met):
+                    raise RefusedError(
+                        f"a residual stream: {below!r} adds to what it reads from {above!r}"
+                    )
 
 
-def _per_unit(module: nn.Module) -> bool:
-    return isinstance(module, _NORM) or (isinstance(module, nn.PReLU) and module.num_parameters > 1)
+def _dotted(path: str, leaf: str) -> str:
+    return f"{path}.{leaf}" if path else leaf
 
 
-def _out_axis(module: nn.Module) -> int:
-    return 1 if isinstance(module, CONV) and module.transposed else 0
-
-
-def _channel_axis(module: nn.Module | None) -> int:
-    return -1 - len(module.kernel_size) if isinstance(module, CONV) else -1
-
-
-def _each(units: int) -> Tensor:
-    return torch.arange(units)[:, None]
-
-
-def _differs(axis: int, a: Tensor, b: Tensor) -> Tensor:
-    return (a != b).movedim(axis, 0).flatten(1).any(dim=1).cpu()
+def _merged(ours: Answers, theirs: Answers) -> Answers:
+    """Both together, where each input still answers to one unit."""
+    merged = dict(ours)
+    for reader, numbers in theirs.items():
+        known = merged.get(reader, torch.full_like(numbers, -1))
+        if bool(((known >= 0) & (numbers >= 0) & (known != numbers)).any()):
+            raise UnclearError
+        merged[reader] = torch.maximum(known, numbers)
+    return merged
 
 
 def _by_unit(numbers: Tensor, units: int) -> Tensor:

@@ -50,29 +50,35 @@ def prove(model: nn.Module, example: Example) -> Proven:
             try:
                 group, per_unit = _prove_alone(trial, candidate)
             except DisprovedError as reason:
-                refused[candidate.group.name] = str(reason)
+                refused.update(dict.fromkeys(candidate.layers, str(reason)))
             else:
                 alone.append(replace(group, exact=True))
                 outside[group.name] = per_unit
         groups = _prove_together(trial, alone, outside, refused)
+        grouped = {member.param.rpartition(".")[0] for g in groups for member in g.produced}
+        refused = {name: why for name, why in refused.items() if name not in grouped}
         layout, cost = _account(trial, groups, outside)
         return Proven(tuple(groups), refused, layout, cost)
 
 
 def _prove_alone(trial: Trial, candidate: Candidate) -> tuple[Group, float]:
-    """The group, by single units or else by heads, and each unit's MACs outside of the layers."""
-    group = candidate.group
-    if group.units < 2:
-        raise DisprovedError("it has a single unit")
-    try:
-        plan, measured = trial.compare([group])
-    except DisprovedError:
-        if candidate.headwise is None:
-            raise
-        group = candidate.headwise
-        plan, measured = trial.compare([group])
-    removed = group.units - len(plan.units[group.name])
-    return group, (trial.measured.other - measured.other) / removed
+    """The first guess that holds, and each unit's MACs outside of the layers.
+
+    With half of the units removed, and with one: half of them may fit a fixed shape by chance.
+    """
+    reasons: list[DisprovedError] = []
+    for group in candidate.guesses:
+        if group.units < 2:
+            raise DisprovedError("it has a single unit")
+        try:
+            trial.compare([group], one=True)
+            plan, measured = trial.compare([group])
+        except DisprovedError as reason:
+            reasons.append(reason)
+        else:
+            removed = group.units - len(plan.units[group.name])
+            return group, (trial.measured.other - measured.other) / removed
+    raise reasons[0]
 
 
 def _prove_together(

@@ -56,9 +56,9 @@ def resize(
     for module in {id(m): m for m in _owners(model, changed)}.values():
         _follow_shapes(module, depthwise=id(module) in depthwise)
     for group in layout.groups:
-        for attribute in group.heads:
+        for attribute, each in group.follows:
             module, leaf = owner(model, attribute)
-            setattr(module, leaf, len(new.units[group.name]))
+            setattr(module, leaf, each * len(new.units[group.name]))
 
 
 def check(

@@ -70,8 +70,8 @@ class Trial:
         """Count what the example costs on the copy as it is now."""
         return measure(self.model, self.forward, self._example.rows, self.trained)
 
-    def compare(self, groups: Sequence[Group]) -> tuple[Plan, Measurement]:
-        """Remove a random half of the units of every group, against masking them.
+    def compare(self, groups: Sequence[Group], *, one: bool = False) -> tuple[Plan, Measurement]:
+        """Remove random units of every group, against masking them: half of them, or one.
 
         Weights are random (a fresh model's zeros would prove nothing).
 
@@ -84,7 +84,7 @@ class Trial:
         layout = Layout(self.model, groups)
         for seed in range(_DRAWS):
             generator = torch.Generator().manual_seed(seed)
-            plan = Plan({group.name: _half(group.units, generator) for group in groups})
+            plan = Plan({group.name: _some(group.units, generator, one) for group in groups})
             self.draw(seed)
             with torch.no_grad():
                 full = _outputs(self.forward())
@@ -193,10 +193,10 @@ def _precise(duplicate: nn.Module, example: Example) -> tuple[nn.Module, Example
     return wide, batch
 
 
-def _half(units: int, generator: torch.Generator) -> tuple[int, ...]:
-    """A random choice of about half of the units, ascending; neither none nor all."""
+def _some(units: int, generator: torch.Generator, one: bool) -> tuple[int, ...]:
+    """All but one or half of the units at random, ascending; neither none nor all."""
     order = torch.randperm(units, generator=generator).tolist()
-    return tuple(sorted(order[: max(1, units // 2)]))
+    return tuple(sorted(order[: units - 1 if one else max(1, units // 2)]))
 
 
 def _outputs(output: object) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch.optim import Adam
 from stream_prune.datasets import nyc_flights
 from stream_prune.encoding import encode
 from stream_prune.sparsity import ADS, Budget, SparsityController
-from stream_prune.sparsity.discover import _from_graph
+from stream_prune.sparsity.graph_groups import graph_groups
 
 ROWS, BATCH = 6000, 200
 
@@ -122,6 +122,6 @@ def test_a_search_for_couplings_that_goes_round_in_circles_is_given_up() -> None
     model = deepctr("DCN").double().eval()
     batch = torch.zeros(4, len(SPARSE + DENSE), dtype=torch.float64)
     refused: dict[str, str] = {}
-    found = _from_graph(model, lambda: model(batch), list(TWO_LAYERS), {}, refused)
+    found = graph_groups(model, lambda: model(batch), list(TWO_LAYERS), {}, refused)
     assert set(found) == {"dnn.linears.0"}
     assert "couplings lead away" in refused["dnn.linears.1"]
