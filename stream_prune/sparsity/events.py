@@ -14,21 +14,24 @@ class Event:
 
     Attributes:
         kind: "drift" (an alarm), "shrink", "grow" (the model was resized), "rows" (tables were),
-            "mask" (weights were masked at the start), "rewire" (masks were moved),
+            "mask" (weights were masked at the start), "rewire" (masks were moved, or
+            units exchanged at constant width),
             "guardrail" (a comparison ended and the re-adjustment stands), "revert" (it was taken
             back),
             "dropped" (an optimizer step, because gradients were not finite).
         rows: examples seen so far.
         event_time: of the batch it happened after, ms since the epoch; None if not given.
-        trigger: why: "start", "warm-up", "step", "drift", "clock", "regrown" or "detector"; of a
-            comparison how it ended: "passed", "worse", "drift" (an alarm) or "unlabelled".
+        trigger: why: "start", "warm-up", "step", "drift", "guardrail" (a standing reference is
+            better), "clock", "regrown" or "detector"; of a comparison how it ended: "passed",
+            "worse", "drift" (an alarm) or "unlabelled".
         severity: of the alarm, in standard deviations of the slice loss (rising is positive).
         value: the slice loss that raised the alarm.
         density_before, density_after: kept units over all units; of masks kept weights over all.
         macs_before, macs_after: MACs per example (inference).
         plan_before: kept units per group, and rows per table, until then; of masks kept weights
             per parameter.
-        plan: the same afterwards; of masks also how many weights are others than before.
+        plan: the same afterwards; of a rewiring also how many weights or units are others than
+            before.
         rate: the learning-rate multiplier from now on.
         seconds: how long it took.
         measured: of a comparison: examples, logloss of the live model and of the one before it,

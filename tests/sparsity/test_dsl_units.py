@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 import torch
 from test_controller import Stream, Table, make, run
 from test_resume import outcome
-from torch.optim import Adagrad, Adam
+from torch.optim import Adagrad
 from unit_policies import look, play
 
 from stream_prune.sparsity import Budget, DSLUnits, Event
@@ -82,13 +81,12 @@ def test_units_are_drawn_by_the_seed() -> None:
     assert plans[0] == plans[1] != plans[2]
 
 
-@pytest.mark.parametrize("optimizer", [Adam, Adagrad])
-def test_a_run_resumed_before_and_after_rewirings_ends_bit_identical(optimizer: Any) -> None:
-    steps, settings = 40, {"optimizer": optimizer, "seed": 5}
+def test_a_run_resumed_before_and_after_rewirings_ends_bit_identical() -> None:
+    steps, settings = 24, {"optimizer": Adagrad, "seed": 5}
     whole, stream, saved = make(EVERY_TWO, **settings), Stream(), {}
     for step in range(steps):
         run(*whole, stream, 1)
-        if step in (0, 6, 7, 8, 20):  # the eighth step ends in a rewiring
+        if step in (0, 7, 8):  # the eighth step ends in a rewiring
             controller, model, optim = whole
             states = controller.state_dict(), model.state_dict(), optim.state_dict()
             saved[step] = copy.deepcopy(states)
