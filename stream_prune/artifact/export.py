@@ -1,7 +1,9 @@
 """The head as an ONNX graph whose weights are references into ``head.safetensors``.
 
 A safetensors file is a header and then plain tensor bytes, which is what ONNX calls external data:
-so the weights are stored once, and either file serves its own readers.
+so the weights are stored once, and either file serves its own readers. Matrices that are mostly
+zero are packed (:mod:`stream_prune.artifact.packed`), which ONNX has no words for: the graph's
+references to them name no file that exists, so that a runtime which was not given them stops.
 """
 
 from __future__ import annotations
@@ -11,17 +13,22 @@ import json
 import logging
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stream_prune.artifact.format import GRAPH, HEAD
+from stream_prune.artifact.pack import card_of, pack_matrices
+from stream_prune.artifact.packed import PackedCard, part_name
 from stream_prune.tensor_files import system_errors
+
+_Key: TypeAlias = tuple[str, tuple[int, ...], bytes]
+"""Type, shape and bytes of a tensor."""
 
 _HOOKS = (
     "_forward_hooks",
@@ -42,16 +49,25 @@ def snapshot(head: nn.Module) -> nn.Module:
     return copy.deepcopy(head, no_hooks).cpu().eval()
 
 
-def export_head(head: nn.Module, dense: Tensor, emb: Tensor, folder: Path) -> None:
+def export_head(
+    head: nn.Module, dense: Tensor, emb: Tensor, folder: Path
+) -> tuple[PackedCard, ...]:
     """Write ``head.safetensors`` and ``head.onnx`` (inputs ``dense``, ``emb``; output ``logit``).
 
     Args:
         head: in eval mode; maps dense [B, N] and emb [B, F, D] to logits [B].
         dense, emb: an example of two rows or more; the batch size is dynamic in the graph.
+
+    Returns:
+        What was packed.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
+    packed = pack_matrices(state)
+    stored = {name: value for name, value in state.items() if name not in packed}
+    for name, parts in packed.items():
+        stored |= {part_name(name, part): value for part, value in parts.items()}
     with system_errors():
-        save_file(state, folder / HEAD)
+        save_file(stored, folder / HEAD)
     batch = torch.export.Dim("batch")
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -64,27 +80,41 @@ def export_head(head: nn.Module, dense: Tensor, emb: Tensor, folder: Path) -> No
             verbose=False,
         )
     assert program is not None
-    (folder / GRAPH).write_bytes(_with_references(program.model_proto, folder / HEAD))
+    model = program.model_proto
+    filled = _refer(model, _places(folder / HEAD), {name: state[name] for name in packed})
+    (folder / GRAPH).write_bytes(_without_notes(model))
+    return tuple(card_of(name, state[name], packed[name], filled[name]) for name in packed)
 
 
-def _with_references(model: Any, weights: Path) -> bytes:
-    """Serialise a ModelProto: what ``weights`` holds becomes a reference; no notes, no paths."""
+def _refer(
+    model: Any, places: Mapping[_Key, tuple[int, int]], packed: Mapping[str, Tensor]
+) -> dict[str, list[str]]:
+    """Replace what is stored elsewhere by references; per packed tensor its initializers."""
     from onnx import TensorProto
 
-    types = {"F32": TensorProto.FLOAT, "F64": TensorProto.DOUBLE, "I64": TensorProto.INT64}
-    places = {}
-    for begin, size, kind, shape, content in _tensors(weights):
-        if kind in types:
-            places[types[kind], tuple(shape), content] = (begin, size)
+    names = {_key("F32", t.shape, t.numpy().tobytes()): name for name, t in packed.items()}
+    filled: dict[str, list[str]] = {name: [] for name in packed}
+    types = {TensorProto.FLOAT: "F32", TensorProto.DOUBLE: "F64", TensorProto.INT64: "I64"}
     for tensor in model.graph.initializer:
-        place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data))
-        # Tiny tensors cost less than a reference, and shapes must be readable in the graph.
-        if place is None or place[1] < 256:
+        key = _key(types.get(tensor.data_type, ""), tensor.dims, tensor.raw_data)
+        if key in names:
+            filled[names[key]].append(tensor.name)
+            reference = [("location", f"{HEAD}|{names[key]}")]
+        elif key in places and places[key][1] >= 256:
+            # Tiny tensors cost less than a reference, and shapes must be readable in the graph.
+            begin, size = places[key]
+            reference = [("location", HEAD), ("offset", str(begin)), ("length", str(size))]
+        else:
             continue
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", HEAD), ("offset", place[0]), ("length", place[1])):
-            tensor.external_data.add(key=key, value=str(value))
+        for entry, value in reference:
+            tensor.external_data.add(key=entry, value=value)
+    return filled
+
+
+def _without_notes(model: Any) -> bytes:
+    """Serialise a ModelProto without the exporter's notes, which hold paths."""
     for noted in (model, model.graph, *model.graph.node, *model.graph.initializer):
         noted.ClearField("metadata_props")
         noted.ClearField("doc_string")
@@ -94,20 +124,21 @@ def _with_references(model: Any, weights: Path) -> bytes:
     return serialised
 
 
-def _tensors(path: Path) -> Iterator[tuple[int, int, str, list[int], bytes]]:
-    """Place in the file, size, type, shape and bytes of each tensor of a safetensors file."""
+def _key(kind: str, shape: Iterable[int], content: bytes) -> _Key:
+    return kind, tuple(shape), content
+
+
+def _places(path: Path) -> dict[_Key, tuple[int, int]]:
+    """Begin and size in a safetensors file of each tensor: by its type, shape and bytes."""
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
+    places = {}
     for name, entry in json.loads(data[8:start]).items():
         if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            yield (
-                start + begin,
-                end - begin,
-                entry["dtype"],
-                entry["shape"],
-                data[start + begin : start + end],
-            )
+            begin, end = (start + offset for offset in entry["data_offsets"])
+            key = _key(entry["dtype"], entry["shape"], data[begin:end])
+            places[key] = (begin, end - begin)
+    return places
 
 
 @contextmanager

@@ -4,7 +4,8 @@ An artifact is one flat folder::
 
     manifest.json       format, name, time of writing; size and SHA-256 of every other file
     model.json          structure, plan, tables, feature specification, metrics, lineage
-    head.safetensors    the head's weights and buffers
+    head.safetensors    the head's weights and buffers; a matrix that is mostly zero as a bit for
+                        each weight and the others' values (model.json names it under "packed")
     head.onnx           the head's graph; its weights are references into head.safetensors
     tables.safetensors  one [rows + 1, D] tensor a table: row 0 is the cold row, row k the k-th id's
     ids.arrow           one line a table: its name and its ids, ascending

@@ -9,6 +9,7 @@ from typing import Any
 
 from stream_prune.artifact.format import MODEL, canonical_json, read_json
 from stream_prune.artifact.lineage import Lineage
+from stream_prune.artifact.packed import PackedCard
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 
@@ -42,7 +43,8 @@ class ModelCard:
     """The content of ``model.json``.
 
     ``numbers`` names how weights are stored; ``logit_tolerance`` is how far a score may be from
-    the trainer's (see :data:`LOGIT_TOLERANCE`); ``plan`` holds the kept units, if any were removed.
+    the trainer's (see :data:`LOGIT_TOLERANCE`); ``plan`` holds the kept units, if any were removed;
+    ``packed`` tells which of the head's tensors are stored without their zeros.
     """
 
     head: HeadCard
@@ -52,6 +54,7 @@ class ModelCard:
     lineage: Lineage
     metrics: Mapping[str, Any]
     plan: Mapping[str, Any] | None = None
+    packed: tuple[PackedCard, ...] = ()
     numbers: str = "float32"
     logit_tolerance: float = LOGIT_TOLERANCE
 
@@ -61,6 +64,7 @@ class ModelCard:
         values["fingerprint"] = self.spec.fingerprint
         values["head"] = asdict(self.head)
         values["tables"] = [asdict(table) for table in self.tables]
+        values["packed"] = [asdict(tensor) for tensor in self.packed]
         values["lineage"] = asdict(self.lineage)
         return canonical_json(values)
 
@@ -82,6 +86,7 @@ class ModelCard:
                 lineage=Lineage(**values["lineage"]),
                 metrics=values["metrics"],
                 plan=values["plan"],
+                packed=tuple(PackedCard(**tensor) for tensor in values["packed"]),
                 numbers=values["numbers"],
                 logit_tolerance=float(values["logit_tolerance"]),
             )

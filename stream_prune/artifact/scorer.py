@@ -23,6 +23,7 @@ from stream_prune.artifact.format import (
 )
 from stream_prune.artifact.format import verify as verify_files
 from stream_prune.artifact.model_card import ModelCard
+from stream_prune.artifact.packed import read_packed
 from stream_prune.artifact.requests import Columns, Inputs, RequestEncoder
 from stream_prune.errors import RunError
 
@@ -63,7 +64,7 @@ class Scorer:
         folder = Path(folder).resolve()  # ONNX Runtime looks for the weights beside the graph
         manifest = verify_files(folder) if verify else read_manifest(folder)
         card = ModelCard.read(folder)
-        return cls(folder, manifest, card, _session(folder / GRAPH, threads))
+        return cls(folder, manifest, card, _session(folder, card, threads))
 
     def score(self, columns: Columns) -> npt.NDArray[np.float32]:
         """Probabilities float32 [B] of the rows, in their order.
@@ -188,12 +189,17 @@ def _read_arrow(path: Path) -> pa.Table:
         raise RunError(f"{path}: cannot be read: {error}") from None
 
 
-def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
+def _session(folder: Path, card: ModelCard, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    tensors, graph = read_packed(folder, card.packed), folder / GRAPH
+    names = [(name, tensors[packed.name]) for packed in card.packed for name in packed.initializers]
     try:
+        if names:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for _, value in names]
+            options.add_external_initializers([name for name, _ in names], values)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         raise RunError(f"{graph}: cannot be loaded: {error}") from error

@@ -72,7 +72,7 @@ def write(
     rows, inputs = _usable(example, spec)
     logits = _torch_logits(frozen, tables, inputs)
     with appearing(folder) as draft:
-        export_head(
+        packed = export_head(
             frozen, torch.zeros(2, len(spec.dense)), torch.zeros(2, len(columns), tables.dim), draft
         )
         cards = _write_tables(draft, tables)
@@ -84,6 +84,7 @@ def write(
             lineage=lineage.with_versions(),
             metrics=_finite(metrics),
             plan=None if plan is None else plan.to_dict(),
+            packed=packed,
         )
         (draft / MODEL).write_text(card.to_json())
         scores = pa.array(torch.sigmoid(torch.from_numpy(logits)).numpy())

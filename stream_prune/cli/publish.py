@@ -37,12 +37,16 @@ def publish(
 
         stream-prune publish runs/quickstart/runs/adaptive
     """
+    from stream_prune.artifact import ModelCard
     from stream_prune.cli.artifacts import above_budget
 
     version, artifact, config = publish_run(run, example, run_name)
     registry = config.registry
     assert registry is not None
-    typer.echo(f"{artifact}: artifact of the last checkpoint")
+    packed = ModelCard.read(artifact).packed
+    saved = sum(tensor.bytes_saved for tensor in packed)
+    told = f", {saved / 1000:,.0f} kB smaller by {len(packed)} packed tensors" if packed else ""
+    typer.echo(f"{artifact}: artifact of the last checkpoint{told}")
     typer.echo(
         f"{registry.tracking_uri}: {registry.model} version {version}, alias {registry.alias}"
     )

@@ -86,7 +86,7 @@ def test_a_model_that_came_out_wrong_is_not_written(model, tmp_path, monkeypatch
     def wrong(head, dense, emb, folder):
         with torch.no_grad():
             next(p for n, p in head.named_parameters() if n.endswith("bias")).add_(0.5)
-        export.export_head(head, dense, emb, folder)
+        return export.export_head(head, dense, emb, folder)
 
     monkeypatch.setattr("stream_prune.artifact.write.export_head", wrong)
     with pytest.raises(RunError, match="differs from the live one"):
