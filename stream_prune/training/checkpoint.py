@@ -58,10 +58,12 @@ class Checkpoints:
             self._delete_leftovers()
             temporary.mkdir()
             write_states(temporary, step, states)
-            if target.exists():  # broken, or of a run that was cut back to before it
-                _replace_aside(target)
+            aside = target.with_name(f".{target.name}.old.tmp")
+            if target.exists():  # of a run that has gone back to it, or was cut back to before it
+                target.rename(aside)
             temporary.rename(target)
             _sync_folder(self.folder)
+            shutil.rmtree(aside, ignore_errors=True)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             full = " (free some space and start again)" if error.errno == errno.ENOSPC else ""
@@ -101,6 +103,10 @@ class Checkpoints:
         return sorted(path for path in self.folder.iterdir() if path.name.isdecimal())
 
     def _delete_leftovers(self) -> None:
+        for path in self.folder.glob(".*.old.tmp"):
+            target = path.with_name(path.name.strip(".").removesuffix(".old.tmp"))
+            if not target.exists():  # killed between putting the old one aside and the new one in
+                path.rename(target)
         for path in self.folder.glob(".*.tmp"):
             shutil.rmtree(path)
 
@@ -210,10 +216,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _replace_aside(target: Path) -> None:
-    """Move a folder out of the way in one step, then delete it."""
-    aside = target.with_name(f".{target.name}.old.tmp")
-    target.rename(aside)
-    shutil.rmtree(aside)

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from stream_prune.embedding.tables import EmbeddingTables
 from stream_prune.minibatch.batch import MiniBatch
+from stream_prune.sparsity.groups import named_tensors
 from stream_prune.stateful import Stateful
 
 Probabilities = npt.NDArray[np.float32]
@@ -60,6 +62,10 @@ class Companion(Protocol):
         """The run has diverged: a model that belongs to the method goes on at lower rates."""
         ...
 
+    def not_finite(self) -> str:
+        """Where a model that belongs to the method is not finite, in words; empty: nowhere."""
+        ...
+
     def figures(self) -> Mapping[str, Any]:
         """What it costs, as JSON values."""
         ...
@@ -67,3 +73,11 @@ class Companion(Protocol):
     def parts(self) -> Mapping[str, Stateful]:
         """What of it goes into a checkpoint."""
         ...
+
+
+def not_finite(model: nn.Module, where: str) -> str:
+    """The first of a model's parameters and buffers that is not finite, in words; empty: none."""
+    for name, tensor in named_tensors(model):
+        if not bool(torch.isfinite(tensor).all()):
+            return f"parameter {name!r} of {where}"
+    return ""

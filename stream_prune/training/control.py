@@ -66,6 +66,10 @@ class Control:
     def slow_down(self, multiplier: float) -> None:
         """Nothing: it is no part of the method, and has not diverged."""
 
+    def not_finite(self) -> str:
+        """Nowhere that matters: see ``failed``."""
+        return ""
+
     def figures(self) -> Mapping[str, Any]:
         head, cost = self.learner.head, self.learner.dense_cost
         linear = [m.out_features for m in head.modules() if hasattr(m, "out_features")]

@@ -18,10 +18,9 @@ from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.finite import FiniteSteps
-from stream_prune.sparsity.groups import named_tensors
 from stream_prune.sparsity.plan import Plan
 from stream_prune.stateful import Stateful
-from stream_prune.training.companion import Companion, Probabilities, SoftTargets
+from stream_prune.training.companion import Companion, Probabilities, SoftTargets, not_finite
 
 
 class Controller(Stateful, Protocol):
@@ -193,13 +192,13 @@ class Learner:
             self.companion.slow_down(multiplier)
 
     def not_finite(self) -> str:
-        """Where the model holds values that are not finite, in words."""
-        for name, tensor in named_tensors(self.head):
-            if not bool(torch.isfinite(tensor).all()):
-                return f"parameter {name!r} of the head"
-        if not bool(torch.isfinite(self.tables.weight).all()):
-            return "the embedding tables"
-        return "no parameter: its activations overflow"
+        """Where the method's models hold values that are not finite, in words; empty: nowhere."""
+        found = not_finite(self.head, "the head")
+        if not found and not bool(torch.isfinite(self.tables.weight).all()):
+            found = "the embedding tables"
+        if not found and self.companion is not None:
+            found = self.companion.not_finite()
+        return found
 
     def training_cost(self, cost: Cost) -> Cost:
         """``cost`` of the deployed head, with what of the companion belongs to the method."""

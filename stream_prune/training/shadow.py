@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.errors import DivergedError
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.twin import Twin
 from stream_prune.stateful import Stateful
-from stream_prune.training.companion import Probabilities, SoftTargets
+from stream_prune.training.companion import Probabilities, SoftTargets, not_finite
 from stream_prune.training.torch_state import ModuleState, OptimizerState
 
 
@@ -56,6 +58,8 @@ class Shadow:
     def score(self, batch: MiniBatch) -> Probabilities:
         self.twin.model.eval()
         probabilities: Probabilities = torch.sigmoid(self._logits(batch)).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            raise DivergedError(f"the dense shadow's scores are not finite: {self.not_finite()}")
         return probabilities
 
     def learn(self, batch: MiniBatch) -> SoftTargets | None:
@@ -76,6 +80,9 @@ class Shadow:
     def slow_down(self, multiplier: float) -> None:
         for group in self.twin.optimizer.param_groups:
             group["lr"] = self.lr * multiplier
+
+    def not_finite(self) -> str:
+        return not_finite(self.twin.model, "the dense shadow")
 
     def figures(self) -> Mapping[str, Any]:
         return {

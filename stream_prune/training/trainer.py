@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
-from stream_prune.errors import DivergedError
+from stream_prune.errors import DivergedError, RunError
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.minibatch.folder_log import FolderLog
 from stream_prune.minibatch.log import MiniBatchLog
@@ -91,7 +91,8 @@ class Trainer:
                     reference.append(learner.companion.score(batch))
         scores = Scores(np.concatenate(own), np.concatenate(reference))
         if not np.isfinite(scores.own).all():
-            raise DivergedError(f"scores are not finite, because of {learner.not_finite()}")
+            where = learner.not_finite() or "no parameter: activations overflow"
+            raise DivergedError(f"scores are not finite, because of {where}")
         self.state.cursors.scored(step, scores)
         self.state.progress.rows_scored += step.window.rows
 
@@ -200,7 +201,11 @@ class Trainer:
         self.state = RunState(self.config, self.log)
         self._take_up()
         state = self.state
-        state.setbacks.add(state.progress.step, self._window_end, error)
+        try:
+            state.setbacks.add(state.progress.step, self._window_end, error)
+        except RunError:
+            self._account.rollback()
+            raise
         state.learner.slow_down(state.setbacks.rate)
         self._save()
         self._account.rollback()
@@ -223,6 +228,9 @@ class Trainer:
 
     def _save(self) -> None:
         with self._clock.phase("checkpoint"):
+            broken = self.state.learner.not_finite()
+            if broken:  # a checkpoint is what one can go back to
+                raise DivergedError(f"values are not finite in {broken}")
             self._journal.sync()
             self._checkpoints.save(self.state.progress.step, self._parts())
 
