@@ -1,7 +1,7 @@
 """Every policy beside dense, small dense and static models, at the same budget, on four logs.
 
     python benchmarks/policies.py [--quick] [--json FILE] [--work FOLDER] [--jobs N]
-                                  [--logs A,B] [--policies A,B]
+                                  [--logs A,B] [--policies A,B] [--options]
 
 Policies of units get 20 % of the full model's MACs, those of elements 20 % of its weights (their
 MACs are dense); small_dense is a model of 20 % of the MACs from the start, small_dense_on_drift the
@@ -17,7 +17,8 @@ or inside the seeds' spread is called a tie.
 
 Runs that are finished are kept in the work folder and not made again; an interrupted one goes on
 from its checkpoint. Seconds are of runs side by side, ``--jobs`` at once, one thread each.
-``--quick``: shortened flights and capacity-bound streams, one seed, three rates.
+``--options`` adds rows for options of policies. ``--quick``: shortened flights and capacity-bound
+streams, one seed, three rates.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_policies.contenders import contenders
+from compare_policies.contenders import contenders, standard
 from compare_policies.logs import LOGS, SHORT_LOGS, Log, prepare
 from compare_policies.narrowing import narrowing, sliding_ne
 from compare_policies.results import Results, results
@@ -78,6 +79,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument(
         "--policies", default="", metavar="A,B", help="only these policies, and dense"
     )
+    options.add_argument("--options", action="store_true", help="with the policies' options")
     found = options.parse_args()
     found.seeds = SEEDS[:1] if found.quick else SEEDS
     found.work = found.work / ("quick" if found.quick else "full")
@@ -97,10 +99,11 @@ def compare(options: argparse.Namespace) -> list[Results]:
     with Schedule(options.jobs) as schedule:
         for log in logs.values():
             stream = prepare(log, options.work / log.name)
-            policies = contenders(stream)
-            policies = {"dense": policies["dense"]} | chosen(
-                "--policies", options.policies, policies
-            )
+            offered = contenders(stream)
+            policies = offered if options.options else standard(offered)
+            if options.policies:
+                named = chosen("--policies", options.policies, offered)
+                policies = {"dense": offered["dense"]} | named
             folder = options.work / log.name / "runs"
             found.append(results(study(stream, policies, options.seeds, folder, schedule)))
             print(console(found[-1]), flush=True)

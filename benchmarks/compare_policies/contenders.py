@@ -4,6 +4,9 @@ One setting of each policy serves all logs: whatever is counted in rows, batches
 share of the stream. Warm-ups last 5 % of it and a descent is over before 12 %, so that the search
 for the learning rate, which sees 20 %, judges the small model. Embedding rows are at full capacity
 for all.
+
+A policy's option, named POLICY+OPTION, is a row of its own that is made only when it is asked for:
+an option that improves no log is not worth its place.
 """
 
 from __future__ import annotations
@@ -21,12 +24,25 @@ WARMUP = 0.05
 SETTLED = 0.12
 """Share of the stream after which every policy has come down to the budget."""
 
+RAISED = 2.0
+"""Learning-rate multiplier of a model that was narrowed while it trained."""
+
+ADS = {
+    "shrink_steps": 4,
+    "regrow_density": 0.4,
+    "regrow_windows": 8,
+    "regrow_steps": 3,
+    "rate_sparse": RAISED,
+    "rate_grown": RAISED,
+}
+
 Changes = dict[str, Any]
 
 COMMON: Changes = {
     "sparsity": None,
     "elements": None,
     "drift": None,
+    "control": None,
     "registry": None,
     "device": "cpu",
     "threads": 1,
@@ -34,10 +50,10 @@ COMMON: Changes = {
 
 
 def contenders(stream: Stream) -> dict[str, Changes]:
-    """The policies by name, in the order of the tables."""
+    """The policies by name, in the order of the tables; options after their policy."""
     rows, batches = stream.log.rows, stream.whole.batches
     window = min(4096, stream.rows(0.01))
-    warmup = stream.rows(WARMUP)
+    warmup, every = stream.rows(WARMUP), max(1, batches // 100)
     small = _small(stream)
     drift = {
         "detector": "cusum",
@@ -47,45 +63,62 @@ def contenders(stream: Stream) -> dict[str, Changes]:
     }
 
     def units(policy: str, macs: float = BUDGET, **parameters: Any) -> Changes:
-        return {
-            "sparsity": {
-                "policy": policy,
-                "parameters": parameters,
-                "budget": {"macs": macs},
-                "window_rows": window,
-            }
-        }
+        settings = {"policy": policy, "parameters": parameters, "budget": {"macs": macs}}
+        return {"sparsity": settings | {"window_rows": window}}
+
+    def on_drift(policy: str, macs: float = BUDGET, **parameters: Any) -> Changes:
+        return units(policy, macs, **parameters) | {"drift": drift}
 
     def elements(policy: str, **parameters: Any) -> Changes:
-        parameters = {"every": max(1, batches // 100), **parameters}
+        parameters = {"every": every, **parameters}
         return {"elements": {"policy": policy, "density": BUDGET, "parameters": parameters}}
 
-    ads = units(
-        "ads",
-        warmup_rows=warmup,
-        shrink_steps=4,
-        regrow_density=0.4,
-        regrow_windows=8,
-        regrow_steps=3,
-        rate_sparse=2.0,
-        rate_grown=2.0,
-    )
+    def ads(**others: Any) -> Changes:
+        return on_drift("ads", **{"warmup_rows": warmup, **ADS, **others})
+
+    def shadow(**others: Any) -> Changes:
+        clock = stream.rows(0.1)
+        parameters = {"warmup_rows": warmup, "every_rows": clock, "rate_sparse": RAISED, **others}
+        return on_drift("ads_shadow", **parameters)
+
+    guarded = ads()
     return {
         "dense": {},
         "small_dense": small,
         "small_dense_on_drift": small
-        | units("rate_on_drift", macs=1.0, raised=3.0, raised_rows=8 * window)
-        | {"drift": drift},
-        "static": units("static", warmup_rows=warmup, shrink_steps=1, rate_sparse=2.0),
-        "ads": ads | {"drift": drift},
-        "amgp": units(
-            "amgp", total_rows=rows, warmup_rows=warmup, cycles=4, prune_share=0.5, rate_sparse=2.0
-        ),
+        | on_drift("rate_on_drift", macs=1.0, raised=3.0, raised_rows=8 * window),
+        "static": units("static", warmup_rows=warmup, shrink_steps=1, rate_sparse=RAISED),
+        "static+steps": units("static", warmup_rows=warmup, shrink_steps=4, rate_sparse=RAISED),
+        "ads": ads(),
+        "ads+at_once": ads(shrink_steps=1),
+        "ads+steady": ads(steady=0.01, patience_windows=_windows(stream.rows(0.01), window)),
+        "ads+severity": ads(severity_full=6.0),
+        "ads+full_regrow": ads(regrow_density=1.0),
+        "ads+clock": ads(clock_rows=stream.rows(0.1)),
+        "ads+guardrail": guarded | {"sparsity": guarded["sparsity"] | {"guardrail": {}}},
+        "ads_shadow": shadow(),
+        "ads_shadow+distil": shadow(distill_rows=stream.rows(0.02), distill_weight=0.5),
+        "amgp": units("amgp", total_rows=rows, warmup_rows=warmup, cycles=4, rate_sparse=RAISED),
         "dsl": elements("dsl", anneal_steps=batches),
+        "dsl+erk": elements("dsl", anneal_steps=batches, densities="erk"),
+        "dsl+accumulate": elements("dsl", anneal_steps=batches, accumulate=max(1, every // 2)),
         "dsl_units": units("dsl_units", anneal_rows=rows, every_rows=2 * window),
         "rigl": elements("rigl", anneal_steps=3 * batches // 4),
         "set_evolution": elements("set_evolution"),
     }
+
+
+STANDARD_OPTIONS = ("ads_shadow+distil",)
+"""Options that are always among what is compared."""
+
+
+def standard(every: dict[str, Changes]) -> dict[str, Changes]:
+    """The policies without the options that nobody has asked for."""
+    return {n: c for n, c in every.items() if "+" not in n or n in STANDARD_OPTIONS}
+
+
+def _windows(rows: int, window: int) -> int:
+    return max(1, rows // window)
 
 
 def _small(stream: Stream) -> Changes:

@@ -23,7 +23,7 @@ SEARCHED = 0.2
 """Share of the stream on which learning rates are searched; figures are of what comes after."""
 
 RECOVERY = 0.03
-"""Share of the stream after a drift in which recovery is looked at."""
+"""Share of the stream after a drift in which recovery is looked at; at least a window."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def prepare(log: Log, folder: Path) -> Stream:
         length = found[-1].end - found[0].start
         batches = sum(len(window.batches) for window in found)
         written[name] = Written(folder / name, len(found), batches)
-    drifts = _drifts(drifts_path(files["whole"]), length)
+    after = max(round(RECOVERY * length), config.windows.length)
+    drifts = _drifts(drifts_path(files["whole"]), after)
     return Stream(log, written["whole"], written["first"], config.spec(), drifts)
 
 
@@ -126,10 +127,9 @@ def _options(config: Config, file: Path, log: Path) -> ReplayOptions:
     )
 
 
-def _drifts(path: Path, length_ms: int) -> tuple[tuple[int, int], ...]:
+def _drifts(path: Path, after_ms: int) -> tuple[tuple[int, int], ...]:
     """A gradual drift counts from its start to the stretch after its end."""
     if not path.exists():
         return ()
     known = json.loads(path.read_text(encoding="utf-8"))["drifts"]
-    after = round(RECOVERY * length_ms)
-    return tuple((drift["start_time"], drift["end_time"] + after) for drift in known)
+    return tuple((drift["start_time"], drift["end_time"] + after_ms) for drift in known)

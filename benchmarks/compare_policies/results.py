@@ -35,7 +35,7 @@ class Row:
         macs_inference: per example, over the scored part.
         weights: of the model without its embeddings, at the end.
         seconds: of the whole run, each seed.
-        events: alarms, shrinks, grows and rewirings of each seed.
+        events: how often something happened, each seed.
     """
 
     rate: float
@@ -135,7 +135,16 @@ def _row(study: Study, policy: str, scored: Mapping[str, Stack]) -> Row:
     )
 
 
-EVENTS = ("drift_alarms", "shrinks", "grows", "rewirings")
+EVENTS = (
+    "drift_alarms",
+    "shrinks",
+    "grows",
+    "rewirings",
+    "derivations",
+    "reverts",
+    "dropped_steps",
+    "rollbacks",
+)
 
 
 def _ne(found: Stack, loss: npt.NDArray[np.float64]) -> float:

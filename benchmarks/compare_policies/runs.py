@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Run:
     Attributes:
         folder: its own.
         config: the file that its configuration begins with.
-        changes: what is changed in it; values of dotted keys.
+        changes: what is changed in it, one after the other; values of dotted keys.
         log: the mini-batch log.
         warmup_rows: labelled rows that figures leave out.
         rate: learning rate of the dense part.
@@ -43,7 +43,7 @@ class Run:
 
     folder: Path
     config: Path
-    changes: Mapping[str, Any]
+    changes: Sequence[Mapping[str, Any]]
     log: Written
     warmup_rows: int
     rate: float
@@ -52,7 +52,6 @@ class Run:
     def training(self) -> TrainingConfig:
         """Its configuration; evaluation and checkpoints cost as little as can be."""
         own = {
-            **self.changes,
             "run": str(self.folder / TRAINER),
             "log": str(self.log.folder),
             "seed": self.seed,
@@ -60,10 +59,9 @@ class Run:
             "evaluation": {"warmup_rows": self.warmup_rows, "every_windows": self.log.windows},
             "checkpoint": {"every_windows": -(-self.log.windows // CHECKPOINTS), "keep": 1},
         }
+        every = [item for changes in (*self.changes, own) for item in changes.items()]
         # JSON is YAML, which is what the values of changes are written in.
-        return load(
-            self.config, [f"{key}={json.dumps(value)}" for key, value in own.items()]
-        ).training
+        return load(self.config, [f"{key}={json.dumps(value)}" for key, value in every]).training
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,7 +24,8 @@ class Schedule:
         # Before torch is imported there: each process is to keep to its own core.
         os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         # Forking a process that holds torch's and Arrow's threads can hang.
-        self._pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent)
 
     def __enter__(self) -> Schedule:
         return self
@@ -54,6 +56,18 @@ class Schedule:
             passed = f"{done}/{len(missing)}, {time.monotonic() - started:.0f} s"
             print(f"{name} [{passed}] {_line(runs[place], outcome)}", flush=True)
         return [known[place] for place in range(len(runs))]
+
+
+def end_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever, and hold its run folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _line(run: Run, outcome: Outcome) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from functools import lru_cache
 
 import torch
 
@@ -27,7 +28,9 @@ def small_widths(
     """
     full = (*model.bottom, *model.top)
     limit = share * macs(model, spec, full)
-    widths = next(w for w in _proportional(full) if macs(model, spec, w) <= limit)
+    percents = range(101)
+    best = bisect_right(percents, limit, key=lambda p: macs(model, spec, _narrowed(full, p))) - 1
+    widths = _narrowed(full, percents[max(0, best)])
     while True:
         for place in sorted(range(len(full)), key=lambda i: widths[i] / full[i]):
             wider = list(widths)
@@ -39,17 +42,17 @@ def small_widths(
             return widths[: len(model.bottom)], widths[len(model.bottom) :]
 
 
+@lru_cache
 def macs(model: ModelConfig, spec: FeatureSpec, widths: tuple[int, ...]) -> int:
     """MACs per example of the model's head with these hidden widths, bottom's and top's."""
     cut = len(model.bottom)
     shape = DLRMHeadConfig(
         len(spec.dense), len(spec.categorical), model.dim, widths[:cut], widths[cut:]
     )
-    example = torch.zeros(1, shape.dense), torch.zeros(1, shape.tables, shape.dim)
-    return dense_cost(DLRMHead(shape), Example(example)).macs_inference
+    with torch.device("meta"):  # shapes are all that counts
+        example = torch.zeros(1, shape.dense), torch.zeros(1, shape.tables, shape.dim)
+        return dense_cost(DLRMHead(shape), Example(example)).macs_inference
 
 
-def _proportional(full: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Widths in ever smaller ratios of the full ones."""
-    for percent in range(100, -1, -1):
-        yield tuple(max(ROUND_TO, width * percent // 100 // ROUND_TO * ROUND_TO) for width in full)
+def _narrowed(full: tuple[int, ...], percent: int) -> tuple[int, ...]:
+    return tuple(max(ROUND_TO, width * percent // 100 // ROUND_TO * ROUND_TO) for width in full)

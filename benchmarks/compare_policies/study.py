@@ -89,7 +89,10 @@ def _search(
 
 
 def _judged(outcome: Outcome) -> float:
-    return inf if outcome.diverged else float(outcome.summary["ne_after_warmup"])
+    """A run that had to go back to its checkpoint has gone on at a lower rate than it was given."""
+    if outcome.diverged or outcome.summary["rollbacks"]:
+        return inf
+    return float(outcome.summary["ne_after_warmup"])
 
 
 def _run(
@@ -98,7 +101,7 @@ def _run(
     return Run(
         folder=folder,
         config=CONFIGS / stream.log.config,
-        changes={**COMMON, **changes},
+        changes=(COMMON, changes),
         log=stream.first if search else stream.whole,
         warmup_rows=stream.rows(SETTLED if search else SEARCHED),
         rate=rate,
