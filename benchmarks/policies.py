@@ -135,6 +135,7 @@ def record(log: Results) -> dict[str, Any]:
             policy: {f"{rate:g}": ne if np.isfinite(ne) else None for rate, ne in tried.items()}
             for policy, tried in study.searched.items()
         },
+        "at_edge": study.at_edge,
         "policies": {policy: asdict(row) for policy, row in log.rows.items()},
         "differences": {
             policy: {

@@ -45,20 +45,20 @@ class Log:
     generated: bool = False
 
 
-def _around(centre: float) -> tuple[float, ...]:
-    """Five rates, each twice the one before."""
-    return tuple(centre * 2**power for power in (-2, -1, 0, 1, 2))
+def _from(lowest: float, count: int = 6) -> tuple[float, ...]:
+    """So many rates, each twice the one before."""
+    return tuple(lowest * 2**power for power in range(count))
 
 
 LOGS = (
-    Log("flights", "quickstart/dense.yaml", 336_776, _around(0.0014)),
-    Log("ml-100k", "ml-100k.yaml", 100_000, _around(0.005)),
-    Log("synthetic", "synthetic.yaml", 1_500_000, _around(0.002), generated=True),
-    Log("capacity-bound", "capacity-bound.yaml", 1_500_000, _around(0.001), generated=True),
+    Log("flights", "quickstart/dense.yaml", 336_776, _from(0.00035)),
+    Log("ml-100k", "ml-100k.yaml", 100_000, _from(0.00125)),
+    Log("synthetic", "synthetic.yaml", 1_500_000, _from(0.0005), generated=True),
+    Log("capacity-bound", "capacity-bound.yaml", 1_500_000, _from(0.00025), generated=True),
 )
 SHORT_LOGS = (
-    Log("flights", "quickstart/dense.yaml", 100_000, _around(0.0014)[1:4]),
-    Log("capacity-bound", "capacity-bound.yaml", 200_000, _around(0.001)[1:4], generated=True),
+    Log("flights", "quickstart/dense.yaml", 100_000, _from(0.00035, 3)),
+    Log("capacity-bound", "capacity-bound.yaml", 200_000, _from(0.001, 3), generated=True),
 )
 
 

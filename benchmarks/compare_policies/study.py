@@ -36,6 +36,12 @@ class Study:
     seeds: Sequence[int]
     outcomes: Mapping[str, Sequence[Outcome]]
 
+    @property
+    def at_edge(self) -> tuple[str, ...]:
+        """Policies whose rate is the lowest or highest that was tried: a better one may exist."""
+        tried = self.stream.log.rates
+        return tuple(p for p, rate in self.rates.items() if rate in (tried[0], tried[-1]))
+
 
 def study(
     stream: Stream,

@@ -52,6 +52,7 @@ def console(log: Results) -> str:
             f"{seeds} seed{'s' * (seeds > 1)}",
             _aligned(figures_table(log)),
             _aligned(differences_table(log)),
+            *_edge(log),
         ]
     )
 
@@ -68,6 +69,7 @@ def markdown(found: Iterable[Results]) -> str:
             f"{log.block}.",
             _piped(figures_table(log)),
             _piped(differences_table(log)),
+            *_edge(log),
         ]
         saved = narrowing(log.study)
         if saved is not None:
@@ -83,6 +85,11 @@ def markdown(found: Iterable[Results]) -> str:
                 )
             )
     return "\n\n".join(parts) + "\n"
+
+
+def _edge(log: Results) -> list[str]:
+    found = log.study.at_edge
+    return [f"At the edge of the rates that were tried: {', '.join(found)}."] if found else []
 
 
 def _figures(row: Row) -> list[str]:
