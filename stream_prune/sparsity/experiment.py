@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from stream_prune.sparsity.example import flatten
+from stream_prune.sparsity.groups import named_tensors
 
 CONV = nn.modules.conv._ConvNd
 _NORM = nn.modules.batchnorm._NormBase
@@ -46,9 +47,11 @@ class Experiment:
         layers: Linear and Conv layers, whose outputs are held.
         scales: modules that pass every unit on by itself, with weights of their own for each.
         opaque: layers that read units in ways of their own.
-        vectors: parameters of the users' own modules with a single axis that is longer than one.
+        vectors: parameters and buffers of the user's own modules that have a single axis longer
+            than one.
         reached: layers that the example runs through.
-        moves: what moves when all units of a layer, or all entries of a vector, change.
+        moves: what moves when all units of a layer, or all entries of a vector, change; nothing
+            where that is unclear.
     """
 
     def __init__(self, model: nn.Module, forward: Callable[[], Any]) -> None:
@@ -64,20 +67,18 @@ class Experiment:
         }
         known = {*self.opaque, *self.scales, *self.layers}
         self.vectors = {
-            name: param
-            for name, param in model.named_parameters()
+            name: tensor
+            for name, tensor in named_tensors(model)
             if name.rpartition(".")[0] not in known
             and not name.startswith(within)
-            and sum(length > 1 for length in param.shape) == 1
+            and tensor.is_floating_point()
+            and sum(length > 1 for length in tensor.shape) == 1
         }
         self._held: dict[str, list[Tensor]] = {}
         self._inputs: dict[str, list[Tensor]] = {}
         self._outputs, self._base_inputs = self._pass({}), self._inputs
         self.reached = frozenset(self._held)
-        self.moves: dict[str, Moves] = {
-            name: self.change(name, torch.ones(self.units(name), dtype=torch.bool))[0]
-            for name in (*self.reached, *self.vectors)
-        }
+        self.moves = {name: self._all_of(name) for name in (*self.reached, *self.vectors)}
 
     def units(self, name: str) -> int:
         """Units of a layer, or entries of a vector."""
@@ -119,15 +120,21 @@ class Experiment:
         """Whether a layer's units stop to matter to a reader when they are large: a gate's do."""
         everything = torch.ones(self.units(name), dtype=torch.bool)
         for sign in (1.0, -1.0):
-            self._changed(name, everything, 1e3 * sign)
-            large = self._inputs.get(reader, [])
             self._changed(name, everything, 1e4 * sign)
+            large = self._inputs.get(reader, [])
+            self._changed(name, everything, 1e5 * sign)
             larger = self._inputs.get(reader, [])
             if len(large) != len(larger):
                 return False
             if not all(torch.equal(a, b) for a, b in zip(large, larger, strict=True)):
                 return False
         return True
+
+    def _all_of(self, name: str) -> Moves:
+        try:
+            return self.change(name, torch.ones(self.units(name), dtype=torch.bool))[0]
+        except UnclearError:
+            return {}
 
     def _changed(self, name: str, which: Tensor, size: float) -> list[Tensor]:
         generator = torch.Generator().manual_seed(0)
@@ -174,7 +181,7 @@ class Experiment:
                 calls.append(output.clone())  # a model may go on to add to it in place
                 if recording:
                     return None
-                held = changed.get(name, self._held[name])
+                held = changed.get(name, self._held.get(name, []))
                 if len(calls) > len(held):  # the way through the model hangs on values
                     raise UnclearError
                 return held[len(calls) - 1].clone()

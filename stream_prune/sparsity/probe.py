@@ -50,8 +50,9 @@ class Probe:
         """
         if name not in self._seen.reached:
             raise RefusedError("the example batch does not reach it")
+        moves = self._seen.moves[name]
         for reader, module in self._seen.opaque.items():
-            if reader in self._seen.moves[name] and bool(self._seen.moves[name][reader].any()):
+            if reader in moves and bool(moves[reader].any()):
                 raise RefusedError(why_opaque(reader, module))
         found: list[Group] = []
         with suppress(UnclearError):

@@ -2,7 +2,10 @@
 
 import copy
 
+import every_model
+import pytest
 import torch
+from every_model import RECOMMENDERS
 from plugin_models import Normalised, build, proven
 from torch import nn
 
@@ -56,6 +59,92 @@ def test_layer_norm_tied_weights_and_unreached_layers_are_refused_by_name() -> N
     assert "tied to" in found.refused["second"]
     assert "tied to" in found.refused["third"]
     assert "does not reach" in found.refused["unused"]
+
+
+OUTPUTS = "outputs of the model"
+WHOLE_HEADS = "runs only with heads that together are as wide as its input"
+BROUGHT: dict[str, tuple[dict[str, int], dict[str, str]]] = {
+    "packed attention": (
+        {"attention.qkv": 4, "deep.0": 12},
+        {"attention.proj": "LayerNorm 'norm' mixes", "deep.2": OUTPUTS},
+    ),
+    "attention with named sizes": (
+        {"attention.query": 4, "deep.0": 12},
+        {"attention.output": "LayerNorm 'norm' mixes", "deep.2": OUTPUTS},
+    ),
+    "torch's attention": (
+        {"deep.0": 12},
+        {"attention": WHOLE_HEADS, "attention.out_proj": WHOLE_HEADS, "deep.2": OUTPUTS},
+    ),
+    "torch's encoder layer": (
+        {"encoder.linear1": 16, "head.0": 12},
+        {
+            "encoder.self_attn": WHOLE_HEADS,
+            "encoder.self_attn.out_proj": WHOLE_HEADS,
+            "encoder.linear2": "LayerNorm 'encoder.norm2' mixes",
+            "head.2": OUTPUTS,
+        },
+    ),
+    "interest network": (
+        {"unit.0": 10, "first": 12, "second": 6},
+        {"unit.2": "a single unit", "out": OUTPUTS},
+    ),
+    "channel gates": ({"conv": 8, "squeeze": 4}, {"out": OUTPUTS}),
+    "recurrent": (
+        {"deep.0": 10},
+        {
+            "gru": "reads its own units again",
+            "project": "GRU 'gru' reads its units",
+            "deep.2": OUTPUTS,
+        },
+    ),
+    "two towers": (
+        {"user.0": 16, "item.0": 12},
+        {"user.2": "with no layer in between", "item.2": "with no layer in between"},
+    ),
+    "multi-task": (
+        {
+            **{f"experts.{expert}.0": 12 for expert in range(3)},
+            "experts.0.2": 8,
+            "towers.0.0": 10,
+            "towers.1.0": 10,
+        },
+        {
+            **{f"gates.{task}": "the model fails: The size of tensor" for task in range(2)},
+            **{f"towers.{task}.2": OUTPUTS for task in range(2)},
+        },
+    ),
+    "machine and deep": ({"deep.0": 16, "deep.3": 8}, {"out": OUTPUTS}),
+    "low-rank cross": (
+        {"down.0": 6, "down.1": 6, "deep.0": 12},
+        {"up.0": "a residual stream", "up.1": "a residual stream", "deep.2": OUTPUTS},
+    ),
+    "shared encoder": ({"encoder.0": 10, "encoder.2": 6, "deep.0": 8}, {"deep.2": OUTPUTS}),
+}
+
+
+@pytest.mark.parametrize("name", RECOMMENDERS)
+def test_what_engineers_bring_is_pruned_or_refused_with_a_reason(name: str) -> None:
+    groups, refused = BROUGHT[name]
+    found = every_model.proven(name)
+    assert {group.name: group.units for group in found.groups} == groups
+    assert found.refused.keys() == refused.keys()
+    for layer, why in refused.items():
+        assert why in found.refused[layer], layer
+
+
+def test_a_split_that_half_of_the_units_fit_by_chance_is_not_taken_for_a_group() -> None:
+    class Pairs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.out = nn.Linear(3, 8), nn.Linear(2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.a(x).view(len(x), -1, 2).sum(dim=1)).squeeze(1)
+
+    found = prove(Pairs(), Example(torch.randn(4, 3)))
+    assert not found.groups
+    assert set(found.refused) == {"a", "out"}
 
 
 def test_a_fixed_size_view_between_two_layers_is_refused_with_the_models_own_error() -> None:
