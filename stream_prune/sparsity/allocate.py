@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -37,8 +37,9 @@ def allocate(
     The lowest threshold is taken at which the units above it, in rounded widths, cost no more than
     ``share``; then blocks are added back, the best-scored first, until no block of any group fits.
     So the result is never above the share and within one rounding step below it. Ties go to the
-    lower index. Where the eligible units of a group run out, blocks of its other units fill the
-    last room, after all others: an earlier prune may have taken too much from this group.
+    lower index. A share within the budget's MACs is a settled plan's: it keeps to the budget's
+    parameters as well. Where the eligible units of a group run out, blocks of its other units fill
+    the last room, after all others: an earlier prune may have taken too much from this group.
 
     Args:
         scores: per group float [units], larger is more important, comparable between groups.
@@ -64,14 +65,30 @@ def allocate(
         order[name] = sorted(range(units), key=lambda unit: (unit in last, -listed[unit]))
         ranked[name] = [_LAST if unit in last else listed[unit] for unit in order[name]]
         ladders[name] = _ladder(budget, units, len(stay))
-    steps = _at_threshold(ranked, ladders, cost, share)
-    _fill(steps, ranked, ladders, cost, share)
+
+    def fits(widths: Mapping[str, int]) -> bool:
+        return cost.share(widths) <= share and (
+            share > budget.macs or holds_parameters(cost, budget, widths)
+        )
+
+    steps = _at_threshold(ranked, ladders, fits)
+    _fill(steps, ranked, ladders, fits)
     return {name: tuple(sorted(order[name][: ladders[name][step]])) for name, step in steps.items()}
+
+
+def holds_parameters(cost: CostModel, budget: Budget, widths: Mapping[str, int]) -> bool:
+    """Whether a plan of these widths keeps to the budget's parameters."""
+    return budget.parameters is None or cost.parameter_share(widths) <= budget.parameters
 
 
 def least_share(cost: CostModel, budget: Budget) -> float:
     """The smallest share of MACs that the minimum widths allow."""
-    return cost.share({name: budget.ladder(units)[0] for name, units in cost.units.items()})
+    return cost.share(least_widths(cost, budget))
+
+
+def least_widths(cost: CostModel, budget: Budget) -> dict[str, int]:
+    """The minimum width of every group."""
+    return {name: budget.ladder(units)[0] for name, units in cost.units.items()}
 
 
 def _ladder(budget: Budget, units: int, least: int) -> tuple[int, ...]:
@@ -82,8 +99,7 @@ def _ladder(budget: Budget, units: int, least: int) -> tuple[int, ...]:
 def _at_threshold(
     ranked: Mapping[str, list[float]],
     ladders: Mapping[str, tuple[int, ...]],
-    cost: CostModel,
-    share: float,
+    fits: Callable[[Mapping[str, int]], bool],
 ) -> dict[str, int]:
     """Bisect the threshold; per group the step of its ladder just below it."""
     thresholds = sorted({score for scores in ranked.values() for score in scores} - {_LAST})
@@ -92,7 +108,7 @@ def _at_threshold(
     while low < high:
         middle = (low + high) // 2
         steps = _steps(rising, ladders, thresholds[middle])
-        if cost.share(_widths(ladders, steps)) <= share:
+        if fits(_widths(ladders, steps)):
             high = middle
         else:
             low = middle + 1
@@ -119,8 +135,7 @@ def _fill(
     steps: dict[str, int],
     ranked: Mapping[str, list[float]],
     ladders: Mapping[str, tuple[int, ...]],
-    cost: CostModel,
-    share: float,
+    fits: Callable[[Mapping[str, int]], bool],
 ) -> None:
     """Add blocks back in place, the one with the best mean score first, while one fits."""
     growing = list(ladders)
@@ -132,7 +147,7 @@ def _fill(
             if steps[name] + 1 == len(ladder):
                 continue
             wider = {**steps, name: steps[name] + 1}
-            if cost.share(_widths(ladders, wider)) > share:
+            if not fits(_widths(ladders, wider)):
                 continue  # for good: what the others add only makes it dearer
             fitting.append(name)
             block = ranked[name][ladder[steps[name]] : ladder[steps[name] + 1]]

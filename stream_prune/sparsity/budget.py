@@ -18,6 +18,8 @@ class Budget:
         round_to: widths are multiples of this (fast matrix products like multiples of 8), except
             for a group's full width.
         whole_tables_below: tables up to this many rows stay whole.
+        parameters: share of the wrapped model's dense parameters, in (0, 1]; None: as many as the
+            MACs allow. It matters where layers use a parameter unequally often (convolutions).
 
     >>> Budget(macs=0.2).ladder(20)
     (8, 16, 20)
@@ -28,12 +30,15 @@ class Budget:
     min_units: int = 8
     round_to: int = 8
     whole_tables_below: int = 256
+    parameters: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.macs <= 1:
             raise ConfigError(f"budget.macs = {self.macs}: must be in (0, 1]")
-        if self.rows is not None and not 0 < self.rows <= 1:
-            raise ConfigError(f"budget.rows = {self.rows}: must be in (0, 1] or left out")
+        for name in ("rows", "parameters"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(f"budget.{name} = {value}: must be in (0, 1] or left out")
         for name in ("min_units", "round_to"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"budget.{name} = {getattr(self, name)}: must be at least 1")

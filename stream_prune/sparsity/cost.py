@@ -170,6 +170,11 @@ class CostModel:
     def _full(self) -> float:
         return self.macs(self.units)
 
+    def parameter_share(self, widths: Mapping[str, int]) -> float:
+        """Parameters at the given widths as a share of the full model's."""
+        here, full = (sum(t.size(w) for t in self.tensors) for w in (widths, self.units))
+        return here / full
+
     def _other(self, widths: Mapping[str, int]) -> float:
         removed = (
             slope * (self.units[group] - widths[group])

@@ -9,8 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
-from stream_prune.sparsity.allocate import least_share
+from stream_prune.sparsity.allocate import holds_parameters, least_widths
 from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.compiled import make_room
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.exchange import newcomers
 from stream_prune.sparsity.follow import Follower, followers
@@ -75,6 +76,7 @@ class LiveModel:
         for follower in self._followers:
             follower.resize(self.plan, plan)
         self.plan = plan
+        make_room()
         return True
 
     def _check(self, plan: Plan) -> None:
@@ -113,6 +115,7 @@ class LiveModel:
             follower.resize(self.plan, plan)
             follower.restart(self._model)
         self.plan = plan
+        make_room()
 
     def exchange_units(self, units: Mapping[str, tuple[int, ...]]) -> bool:
         """As :meth:`resize_units`, but units that come begin anew: see :mod:`.renew`."""
@@ -215,13 +218,17 @@ class LiveModel:
 
 def check_budget(proven: Proven, budget: Budget) -> None:
     """Raises ConfigError, with the reasons, when no plan can meet the budget."""
-    least = least_share(proven.cost, budget)
-    if least <= budget.macs:
+    cost, widths = proven.cost, least_widths(proven.cost, budget)
+    least = cost.share(widths)
+    if least <= budget.macs and holds_parameters(cost, budget, widths):
         return
+    name, limit = "macs", budget.macs
+    if least <= budget.macs:
+        name, limit, least = "parameters", budget.parameters or 0.0, cost.parameter_share(widths)
     dense = "; ".join(f"{name}: {why}" for name, why in sorted(proven.refused.items()))
     raise ConfigError(
-        f"budget.macs = {budget.macs}: the least share that can be reached is {least:.4f}, with "
+        f"budget.{name} = {limit}: the least share that can be reached is {least:.4f}, with "
         f"every prunable group at its minimum width (min_units = {budget.min_units}, round_to = "
-        f"{budget.round_to}); raise budget.macs or lower these. Layers that stay dense: "
+        f"{budget.round_to}); raise budget.{name} or lower these. Layers that stay dense: "
         f"{dense or 'none'}"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from stream_prune.sparsity.allocate import holds_parameters
 from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.cost import CostModel
 from stream_prune.sparsity.live import LiveModel
 from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Rewire, Shrink
 from stream_prune.sparsity.rows import capacities
@@ -34,23 +37,29 @@ def after_revert(live: LiveModel, budget: Budget, cost: float) -> str:
 def constraints(live: LiveModel, budget: Budget, why: str) -> dict[str, Any]:
     """Per constraint its limit, what the live plan uses, whether it is met and why (not).
 
-    A plan meets the MACs within one rounding step when no group could be one step wider.
+    MACs and parameters share the widths: a plan is within one rounding step of the budget when no
+    group could be one step wider without breaking one of the two.
     """
-    share = live.share
-    macs: dict[str, Any] = {"limit": budget.macs, "share": share, "met": share <= budget.macs}
-    if not macs["met"]:
-        macs["why"] = why
-    elif _room(live, budget):
-        macs["why"] = f"more than one rounding step below the budget; {why}"
-    else:
-        macs["why"] = "within one rounding step of the budget"
-    found = {"macs": macs}
+    below = why if _room(live, budget) else "within one rounding step of the budget"
+    cost, widths = live.proven.cost, live.plan.widths
+    limits = {"macs": (budget.macs, cost.share(widths))}
+    if budget.parameters is not None:
+        limits["parameters"] = (budget.parameters, cost.parameter_share(widths))
+    held = all(share <= limit for limit, share in limits.values())
+    found: dict[str, Any] = {
+        name: {"limit": limit, "share": share, "met": share <= limit, "why": below if held else why}
+        for name, (limit, share) in limits.items()
+    }
     if budget.rows is not None:
-        limits, rows = capacities(live.full.rows, budget), live.plan.rows
-        met = all(rows[name] <= limit for name, limit in limits.items())
+        most, rows = capacities(live.full.rows, budget), live.plan.rows
+        met = all(rows[name] <= limit for name, limit in most.items())
         reason = "every table is within its share" if met else "tables are cut at the first prune"
         found["rows"] = {"limit": budget.rows, "met": met, "why": reason}
     return found
+
+
+def _holds(cost: CostModel, budget: Budget, widths: Mapping[str, int]) -> bool:
+    return cost.share(widths) <= budget.macs and holds_parameters(cost, budget, widths)
 
 
 def _room(live: LiveModel, budget: Budget) -> bool:
@@ -58,6 +67,6 @@ def _room(live: LiveModel, budget: Budget) -> bool:
     cost, widths = live.proven.cost, live.plan.widths
     for name, units in cost.units.items():
         wider = [width for width in budget.ladder(units) if width > widths[name]]
-        if wider and cost.share({**widths, name: wider[0]}) <= budget.macs:
+        if wider and _holds(cost, budget, {**widths, name: wider[0]}):
             return True
     return False
