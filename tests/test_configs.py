@@ -20,6 +20,7 @@ JOBS = [path for path in CONFIGS if path not in FEATURES]
 EARLY = {"sparsity.window_rows": 200, "evaluation.warmup_rows": 100}
 PARAMETERS = {
     "ads": {"warmup_rows": 600},
+    "ads_shadow": {"warmup_rows": 600, "every_rows": 400, "distill_rows": 200},
     "amgp": {"warmup_rows": 600, "total_rows": 1_400, "cycles": 1},
     "dsl_units": {"every_rows": 400},
     "rate_on_drift": {},
@@ -75,12 +76,16 @@ def test_a_configuration_runs(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["rows_scored"] == 1_500
     assert 0 < summary["ne"] < 2
+    policy = None
     if config.training.sparsity is not None:
         policy = config.training.sparsity.policy
-        assert (summary["shrinks"] >= 1) == (policy != "rate_on_drift")
+        assert (summary["shrinks"] >= 1) == (policy not in ("ads_shadow", "rate_on_drift"))
+        assert (summary["derivations"] >= 2) == (policy == "ads_shadow")
         assert (summary["rewirings"] >= 1) == (policy == "dsl_units")
         full = policy in ("amgp", "rate_on_drift")  # the one ends so, the other stays so
         assert (summary["macs_inference"] <= summary["dense_macs_inference"] / 2) == (not full)
+    compared = config.training.control is not None or policy == "ads_shadow"
+    assert ("reference" in summary) == compared
     if config.training.elements is not None:
         assert summary["rewirings"] >= 1
         assert summary["parameters"] < summary["dense_parameters"] / 4

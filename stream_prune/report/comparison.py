@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stream_prune.report.run import Run
@@ -93,3 +93,14 @@ def cells(run: Run) -> list[str]:
         ABSENT if value is None else column.text(value)
         for column, value in zip(COLUMNS, values, strict=True)
     ]
+
+
+def verdict(run: Run) -> str:
+    """What a model trained beside the run's own says of it, in words; empty where none was."""
+    found = run.summary.get("reference")
+    if not isinstance(found, Mapping):
+        return ""
+    own, other = found.get("ne"), found.get("ne_reference")
+    sizes = f"{found['macs_inference']:,.0f} MACs"
+    beside = "" if own is None or other is None else f", NE {other:.4f} beside {own:.4f}"
+    return f"{run.name}: {found['verdict']} ({sizes}{beside})"

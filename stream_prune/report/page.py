@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_prune.report import event_log
-from stream_prune.report.comparison import COLUMNS, cells
+from stream_prune.report.comparison import COLUMNS, cells, verdict
 from stream_prune.report.figures import figures
 from stream_prune.report.run import Run
 
@@ -45,6 +45,7 @@ def render(runs: Sequence[Run], *, title: str, subtitle: str) -> str:
             subtitle=subtitle or _stretch(runs),
             columns=COLUMNS,
             rows=[{"name": run.name, "cells": cells(run)} for run in runs],
+            verdicts=[text for text in map(verdict, runs) if text],
             figures=drawn,
             events=_events(runs),
             event_columns=event_log.COLUMNS,

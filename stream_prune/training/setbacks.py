@@ -59,7 +59,7 @@ class Setbacks:
 
     def record(self) -> dict[str, Any]:
         """The journal's line."""
-        return asdict(self)
+        return {"trigger": "diverged", **asdict(self)}
 
     def state_dict(self) -> State:
         return asdict(self)
