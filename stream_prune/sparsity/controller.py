@@ -10,9 +10,11 @@ from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.compiled import is_compiled, plain
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
+from stream_prune.sparsity.criteria.criterion import Activations
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.finite import FiniteSteps
@@ -38,7 +40,8 @@ class SparsityController:
     """Shrinks and grows a model in place while it trains.
 
     Args:
-        model: the full model (or its dense part) on its device.
+        model: the full model (or its dense part) on its device; compiled (``torch.compile``) or
+            not: it is compiled anew when its shapes are new.
         optimizer: a torch optimizer with element-wise state that trains it. Its ``lr`` stays the
             user's: a multiplier is applied within its step, to the parameter groups that hold
             prunable parameters.
@@ -92,6 +95,12 @@ class SparsityController:
     ) -> None:
         if criterion not in CRITERIA:
             raise ConfigError(f"criterion = {criterion!r}: must be one of {sorted(CRITERIA)}")
+        if is_compiled(model) and isinstance(CRITERIA[criterion], Activations):
+            raise ConfigError(
+                f"criterion = {criterion!r}: it reads activations, which a compiled model does not "
+                "show; use taylor, movement or magnitude"
+            )
+        model = plain(model)
         if window_rows < 1:
             raise ConfigError(f"window_rows = {window_rows}: must be at least 1")
         check_twin(twin, policy, model, optimizer)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stream_prune.errors import RunError
 from stream_prune.sparsity.groups import named_tensors, owner
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.mirror import Store
 from stream_prune.sparsity.optimizer_state import element_states
 from stream_prune.sparsity.plan import Plan
-
-_MAX_REFERENCES = 2  # the parameter itself, and the gradient accumulator of a finished graph
+from stream_prune.sparsity.swap import check_swappable, swap, touch
 
 
 @torch.no_grad()
@@ -32,7 +28,7 @@ def resize(
     """Take the model from one plan to another, in place.
 
     Live values go to the mirror, the new plan's values come from it. Parameters keep their
-    identity (``torch.utils.swap_tensors``), so they stay bound in the optimizer; its state of the
+    identity (:mod:`.swap`), so they stay bound in the optimizer; its state of the
     parameter's shape moves with them, 0-dim state stays. Gradients of resized parameters are
     dropped, so it must run between an optimizer step and the next backward.
 
@@ -51,10 +47,11 @@ def resize(
             mirror.put(f"{name}|{key}", shape, before[name], value)
             part = mirror.take(f"{name}|{key}", after[name], value.device)
             optimizer.state[live][key] = part  # type: ignore[union-attr]
-        _swap(live, mirror.take(name, after[name], live.device))
+        swap(live, mirror.take(name, after[name], live.device))
     depthwise = {id(module) for module in _owners(model, layout.depthwise)}
     for module in {id(m): m for m in _owners(model, changed)}.values():
         _follow_shapes(module, depthwise=id(module) in depthwise)
+        touch(module)
     for group in layout.groups:
         for attribute, each in group.follows:
             module, leaf = owner(model, attribute)
@@ -74,38 +71,12 @@ def check(
     changed = [name for name in layout.shapes if not _same(before[name], after[name])]
     states = {name: element_states(optimizer, name, tensors[name]) for name in changed}
     for name in changed:
-        _check_swappable(name, tensors[name])
+        check_swappable(name, tensors[name])
     return states
 
 
 def _same(a: dict[int, Tensor], b: dict[int, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[axis], b[axis]) for axis in a)
-
-
-def _check_swappable(name: str, tensor: Tensor) -> None:
-    if weakref.getweakrefs(tensor):
-        raise RunError(
-            f"parameter {name!r} is watched by a weak reference (torch.compile holds some) and "
-            "cannot be resized in place; wrap the model that is not compiled"
-        )
-    if tensor._use_count() > _MAX_REFERENCES:  # type: ignore[attr-defined]
-        gc.collect()  # a finished pass may only be waiting in a reference cycle
-    if tensor._use_count() > _MAX_REFERENCES:  # type: ignore[attr-defined]
-        raise RunError(
-            f"parameter {name!r} is held by an autograd graph that has not been run backward: "
-            "call controller.step() right after optimizer.step(), and run other forward passes "
-            "under torch.no_grad() or drop their outputs first"
-        )
-
-
-def _swap(live: Tensor, part: Tensor) -> None:
-    if isinstance(live, nn.Parameter):
-        replacement: Tensor = nn.Parameter(part, requires_grad=live.requires_grad)
-        live.grad = None
-    else:
-        replacement = part
-    replacement.__dict__.update(live.__dict__)  # what a user has pinned to it stays with it
-    torch.utils.swap_tensors(live, replacement)  # type: ignore[no-untyped-call]
 
 
 def _owners(model: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:

@@ -113,3 +113,26 @@ def test_what_a_user_pinned_to_a_parameter_stays_with_it() -> None:
     plan = Plan({"layers.0": (4,), "layers.2": (5,)})
     resize(model, None, layout, Mirror(), Plan.full(layout.groups), plan)
     assert model.layers[0].weight.tag == "mine"
+
+
+def test_hooks_on_gradients_stay_with_a_parameter() -> None:
+    model, batch = build("mlp")
+    layout, weight = proven("mlp").layout, model.layers[0].weight
+    seen: list[tuple[str, torch.Size]] = []
+    weight.register_hook(lambda gradient: seen.append(("before", gradient.shape)))
+    weight.register_post_accumulate_grad_hook(lambda p: seen.append(("after", p.grad.shape)))
+    full, plan = Plan.full(layout.groups), Plan({"layers.0": (4, 5), "layers.2": (5,)})
+    resize(model, None, layout, Mirror(), full, plan)
+    model(*batch(4)).sum().backward()
+    assert seen == [("before", (2, 6)), ("after", (2, 6))]
+
+
+def test_a_graph_from_before_a_resize_is_not_run_again() -> None:
+    model, batch = build("mlp")
+    layout = proven("mlp").layout
+    loss = model.layers[0](*batch(4)).sum()
+    loss.backward(retain_graph=True)
+    full, plan = Plan.full(layout.groups), Plan({"layers.0": (4, 5), "layers.2": (5,)})
+    resize(model, None, layout, Mirror(), full, plan)
+    with pytest.raises(RunError, match="from before the model was resized"):
+        loss.backward()

@@ -127,6 +127,12 @@ class Collector:
         if isinstance(criterion, Steps):
             return {name: criterion.settle(total) for name, total in self._sums.items()}
         assert self._reading is not None
+        unseen = [g.name for g in self._layout.groups if g.name not in self._reading.moments]
+        if unseen:
+            raise RunError(
+                f"group {unseen[0]!r}: no activation was seen in the window; hooks do not run in a "
+                "model compiled before (torch.compile): use criterion taylor, movement or magnitude"
+            )
         return {name: criterion.score(seen) for name, seen in self._reading.moments.items()}
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
+from stream_prune.sparsity.compiled import plain
 from stream_prune.sparsity.cost import Cost, dense_cost
 from stream_prune.sparsity.elements.choose import choose
 from stream_prune.sparsity.elements.live import LiveElements
@@ -79,7 +80,7 @@ class ElementController:
         seed: int = 0,
         max_dropped_steps: int = 10,
     ) -> None:
-        batch = Example(example)
+        model, batch = plain(model), Example(example)
         masked, refused = choose(model, optimizer, params)
         self.refused: Mapping[str, str] = dict(sorted(refused.items()))
         self.dense_cost: Cost = dense_cost(model, batch)
