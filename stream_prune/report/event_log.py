@@ -143,5 +143,14 @@ def _details(line: Mapping[str, Any]) -> str:
         ]
         if told:
             parts.append(f"{part}: {', '.join(told)}")
-    more = (f"{key}: {json.dumps(line[key])}" for key in line if key not in _SHOWN)
-    return "; ".join([*parts, *more])
+    more = {key: line[key] for key in line if key not in _SHOWN and line[key] is not None}
+    return "; ".join([*parts, *(_named(key, value) for key, value in more.items())])
+
+
+def _named(key: str, value: Any) -> str:
+    """A value that has no column, with its name."""
+    if isinstance(value, Mapping):
+        return f"{key}: {', '.join(_named(str(name), item) for name, item in value.items())}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{key} {value:{',' if isinstance(value, int) else '.4g'}}"
+    return f"{key}: {value if isinstance(value, str) else json.dumps(value)}"

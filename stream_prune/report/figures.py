@@ -16,7 +16,7 @@ import numpy as np
 from stream_prune.report.run import Run
 
 SMOOTHED_WINDOWS = 14
-UNCHANGED = ("drift", "keep", "dropped")
+UNCHANGED = ("drift", "keep", "dropped", "guardrail")
 """Events that leave the model as it was; all others are drawn as re-adjustments."""
 ALARM = "drift alarm"
 ALARMS_TOP, ALARMS_STEP = 0.97, 0.05

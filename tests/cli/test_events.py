@@ -128,12 +128,21 @@ def test_json_gives_the_journals_own_lines(folder, call) -> None:
 
 
 def test_a_kind_that_it_does_not_know_is_shown_as_it_is(folder, call) -> None:
-    record: dict[str, Any] = {"run": "a", "step": 1500, "kind": "rollback", "dropped": 3}
-    append(folder, json.dumps(record | {"plan": {"from": {"checkpoint": "1200"}}}) + "\n")
-    _, lines, _ = call(folder, "--kind", "rollback")
+    record: dict[str, Any] = {"run": "a", "step": 1500, "kind": "overhaul", "times": 3}
+    more = {"plan": {"from": {"checkpoint": "1200"}}, "reason": "NaN", "of": [1], "none": None}
+    append(folder, json.dumps(record | more) + "\n")
+    _, lines, _ = call(folder, "--kind", "overhaul")
     # Its time is that of the last window before it.
-    assert lines[1].split() == ["1,500", "2013-01-01", "12:01", "rollback"]
-    assert lines[2] == "    from: checkpoint 1200; dropped: 3"
+    assert lines[1].split() == ["1,500", "2013-01-01", "12:01", "overhaul"]
+    assert lines[2] == "    from: checkpoint 1200; times 3; reason: NaN; of: [1]"
+
+
+def test_what_a_comparison_has_measured_is_shown(folder, call) -> None:
+    measured = {"examples": 4096, "difference": 0.0123456}
+    record = replace(SHRINK, kind="revert", measured=measured).record()
+    append(folder, json.dumps({"run": "a", "step": 1500, **record}) + "\n")
+    _, lines, _ = call(folder, "--kind", "revert")
+    assert lines[2].endswith("; measured: examples 4,096, difference 0.01235")
 
 
 def test_a_run_that_goes_on_is_shown_as_far_as_it_is(folder, call) -> None:

@@ -146,12 +146,12 @@ def test_what_left_the_model_as_it_was_is_no_diamond(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", seed=0, events=True)
     kept = next(line for line in lines(folder, "grow"))
     with (folder / "journal.jsonl").open("a") as file:
-        for kind in ("keep", "dropped", "revert"):
+        for kind in ("keep", "dropped", "guardrail", "revert"):
             file.write(json.dumps(kept | {"kind": kind}) + "\n")
     page = Page(write_report([read_run(folder)], tmp_path / "report.html"))
     traces = {t["name"]: t for t in page.figure("ne")["traces"]}
     assert len(traces["a: re-adjustment"]["x"]) == 3  # shrink, grow, revert
-    assert {row[4] for row in page.rows if len(row) == 12} >= {"keep", "dropped", "revert"}
+    assert {row[4] for row in page.rows if len(row) == 12} >= {"keep", "dropped", "guardrail", "revert"}
 
 
 def test_a_run_name_cannot_break_out_of_the_page(tmp_path: Path) -> None:
