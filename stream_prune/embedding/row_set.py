@@ -144,12 +144,13 @@ def _sink(counts: F64, rows: I64, at: int, size: int) -> None:
 @compiled
 def weakest(counts: F64, start: int, stop: int, size: int) -> I64:
     """The places of the ``size`` least of ``counts[start:stop]`` in rising order."""
-    rows = np.arange(start, start + size)
-    heap = counts[start : start + size].copy()
+    rows = np.arange(stop - size, stop)
+    heap = counts[stop - size : stop].copy()
     for at in range(size // 2 - 1, -1, -1):
         _sink(heap, rows, at, size)
-    for row in range(start + size, stop):
-        if counts[row] < heap[0]:
+    # From the back: the ids that got their rows last are the rarest, so little is replaced.
+    for row in range(stop - size - 1, start - 1, -1):
+        if counts[row] <= heap[0]:
             heap[0], rows[0] = counts[row], row
             _sink(heap, rows, 0, size)
     for last in range(size - 1, 0, -1):
