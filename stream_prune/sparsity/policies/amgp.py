@@ -49,8 +49,9 @@ class AMGP:
 
     Differs from the paper in what of it could not be read, which is the project's own choice here:
     the criterion (the controller's), which layers are pruned (every exact group, one global
-    threshold), the lengths of the phases, that units are restored as they were when they were
-    pruned (the alternative: drawn anew), and the raised rate. No figure of the paper is claimed.
+    threshold), the lengths of the phases, the raised rate, and that units are restored as they were
+    when they were pruned (on the flights, one seed, the run's NE was .9372 so, and .9417 where
+    they came back with outgoing weights of zero). No figure of the paper is claimed.
 
     >>> amgp, kinds = AMGP(total_rows=900, warmup_rows=100, cycles=2), []
     >>> state = amgp.initial(budget=0.25)
