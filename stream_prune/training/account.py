@@ -66,6 +66,20 @@ class Account:
         if setbacks.step == self._state.progress.step:
             self.line("rollback", setbacks.record())
 
+    def end(self, cost: Cost) -> Figures:
+        """The last line: what came of it all."""
+        state, progress = self._state, self._state.progress
+        summary = {
+            **state.prequential.summary(),
+            **progress.figures(),
+            "rollbacks": state.setbacks.total,
+            "pending_windows": len(state.cursors.state.pending),
+            **figures.end(state.learner, cost),
+            CLOCK: self._clock.figures(progress.rows_learned, progress.late_rows),
+        }
+        self.line("end", summary)
+        return summary
+
     def line(self, kind: str, record: Figures) -> None:
         with self._clock.phase("journal"):
             self.journal.write(self._state.progress.step, kind, record)

@@ -15,7 +15,6 @@ from stream_prune.minibatch.folder_log import FolderLog
 from stream_prune.minibatch.log import MiniBatchLog
 from stream_prune.minibatch.reader import Learn, Score
 from stream_prune.stateful import Stateful
-from stream_prune.training import figures
 from stream_prune.training.account import Account, dropped
 from stream_prune.training.build import part_seed
 from stream_prune.training.checkpoint import Checkpoints
@@ -24,7 +23,7 @@ from stream_prune.training.config import RESULT_FREE, TrainingConfig
 from stream_prune.training.cursors import Floats, Scores
 from stream_prune.training.feed import Feed, feed
 from stream_prune.training.figures import Figures
-from stream_prune.training.journal import CLOCK, Journal
+from stream_prune.training.journal import Journal
 from stream_prune.training.run_folder import (
     CHECKPOINTS,
     JOURNAL,
@@ -236,19 +235,7 @@ class Trainer:
 
     def _finish(self) -> Figures:
         self._save()
-        summary = self._summary()
-        self._account.line("end", summary)
+        summary = self._account.end(self._cost)
         self._journal.close()
         write_json(self.config.run / SUMMARY, {"run": self._journal.run, **summary})
         return summary
-
-    def _summary(self) -> Figures:
-        progress = self.state.progress
-        return {
-            **self.state.prequential.summary(),
-            **progress.figures(),
-            "rollbacks": self.state.setbacks.total,
-            "pending_windows": len(self.state.cursors.state.pending),
-            **figures.end(self.state.learner, self._cost),
-            CLOCK: self._clock.figures(progress.rows_learned, progress.late_rows),
-        }

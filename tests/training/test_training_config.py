@@ -62,6 +62,16 @@ def test_a_configuration_survives_json():
             r"^sparsity\.parameters\.regrow_density = 2.0: must be in \(0, 1\]",
         ),
         (
+            {
+                "sparsity": {
+                    "budget": {"macs": 0.2},
+                    "policy": "ads_shadow",
+                    "parameters": {"every_rows": 0},
+                }
+            },
+            r"^sparsity\.parameters\.every_rows = 0: must be 1 or more, or null",
+        ),
+        (
             {"sparsity": {"budget": {"macs": 0.2}, "parameters": {"regrow": 2}}},
             r"^sparsity\.parameters\.regrow: unknown key; known are warmup_rows",
         ),
