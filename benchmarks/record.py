@@ -43,7 +43,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def finish(figures: list[Figure], file: Path | None, **details: Any) -> None:
     """Print the figures with what was wanted of them; write them to ``file``."""
-    width = max(len(figure.name) for figure in figures)
+    width = max((len(figure.name) for figure in figures), default=0)
     for figure in figures:
         verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds] or figure.note
         wanted = f"wanted {figure.wanted}" if figure.wanted else ""

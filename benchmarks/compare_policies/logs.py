@@ -58,7 +58,7 @@ LOGS = (
 )
 SHORT_LOGS = (
     Log("flights", "quickstart/dense.yaml", 100_000, _from(0.00035, 3)),
-    Log("capacity-bound", "capacity-bound.yaml", 200_000, _from(0.002, 3), generated=True),
+    Log("capacity-bound", "capacity-bound.yaml", 200_000, _from(0.001, 3), generated=True),
 )
 
 
