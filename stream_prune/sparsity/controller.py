@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError
+from stream_prune.sparsity.accumulation import Accumulation
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.compiled import is_compiled, plain
 from stream_prune.sparsity.cost import Cost
@@ -116,6 +117,7 @@ class SparsityController:
         self._guard = Guard(guardrail, model, proven.layout, window_rows, batch)
         # First of all that hooks into the step: what is dropped here nobody else sees.
         self._finite = FiniteSteps(model, optimizer, max_dropped_steps)
+        self._accumulation = Accumulation(optimizer)
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
         scored = (model, optimizer) if twin is None else (twin.model, twin.optimizer)
         self._collector = Collector(*scored, proven.layout, CRITERIA[criterion])
@@ -200,6 +202,10 @@ class SparsityController:
     ) -> tuple[Event, ...]:
         """Call it after ``optimizer.step()``; may resize the model.
 
+        Where gradients are accumulated over micro-batches, call it after each of them or after
+        every optimizer step, with what has been learned since the last call. While gradients wait
+        for the optimizer nothing is resized: that comes with the call after its next step.
+
         Args:
             loss: the batch's mean loss; read only where labels or scores are missing.
             labels: [B] 0 or 1, NaN where unknown.
@@ -240,8 +246,11 @@ class SparsityController:
         if alarm is not None:
             record("drift", "detector", signal=alarm)
         self._guard.observe(labels)
-        if alarm is not None or self._guard.due(progress.window_rows):
-            self._readjust.end_window(alarm, record)
+        waiting = self._accumulation
+        waiting.remember(alarm)
+        ends = waiting.alarm is not None or self._guard.due(progress.window_rows)
+        if ends and waiting.applied():
+            self._readjust.end_window(waiting.take(), record)
         return tuple(events)
 
     def state_dict(self) -> State:
@@ -249,6 +258,7 @@ class SparsityController:
             **self._progress.state_dict(),
             **nested("live", self._live.state_dict()),
             **nested("finite", self._finite.state_dict()),
+            **nested("accumulation", self._accumulation.state_dict()),
             **nested("collector", self._collector.state_dict()),
             **nested("monitoring", self._monitoring.state_dict()),
             **nested("guard", self._guard.state_dict()),
@@ -266,6 +276,7 @@ class SparsityController:
         self._progress.load_state_dict(state)
         self._live.load_state_dict(part_of(state, "live"))
         self._finite.load_state_dict(part_of(state, "finite"))
+        self._accumulation.load_state_dict(part_of(state, "accumulation"))
         self._collector.load_state_dict(part_of(state, "collector"), self._readjust.scored_plan)
         self._monitoring.load_state_dict(part_of(state, "monitoring"))
         policy_state = type(self._progress.policy_state)

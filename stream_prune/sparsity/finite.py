@@ -77,7 +77,7 @@ class FiniteSteps:
         found = getattr(optimizer, "found_inf", None)  # a GradScaler's word to a fused optimizer
         scaled_out = found is not None and float(found) > 0
         if not scaled_out:
-            gradients = [_values(param.grad) for param in params]
+            gradients = [stored(param.grad) for param in params]
             if _all_finite(gradients):
                 self._in_a_row = 0
                 return
@@ -107,8 +107,8 @@ class FiniteSteps:
         self._in_a_row, self._first = int(numbers["in_a_row"]), str(numbers["first"])
 
 
-def _values(gradient: Tensor) -> Tensor:
-    """What is stored of a gradient."""
+def stored(gradient: Tensor) -> Tensor:
+    """What is stored of a gradient, dense or sparse."""
     if gradient.layout == torch.strided:
         return gradient
     return gradient._values() if gradient.layout == torch.sparse_coo else gradient.values()

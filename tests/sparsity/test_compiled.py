@@ -104,7 +104,7 @@ def test_with_inductor_the_outputs_are_the_eager_models() -> None:
 
 def test_more_plans_than_dynamo_keeps_graphs_are_compiled_all_the_same() -> None:
     made = Counted("mlp", "eager", "torch.compile(model)")
-    widths = [made.part(0, step) for step in (1, 2, 3, 4, 5, 8)]
+    widths = [made.part(0, step) for step in (1, 2, 3, 5, 6, 8)]
     assert len({tuple(plan.widths.values()) for plan in widths}) == 6
     assert [made.under(plan) for plan in widths] == [2] * 6
 
