@@ -272,7 +272,7 @@ def test_help_is_instant_and_shows_a_working_example() -> None:
     commands = re.findall(r"^  (\w+)  ", said.partition("Commands:")[2], re.MULTILINE)
     assert set(commands) == {
         *("quickstart", "replay", "train", "publish", "pull"),
-        *("score", "serve", "report", "datasets"),
+        *("score", "serve", "events", "report", "datasets"),
     }
     for command in commands:
         if command != "datasets":
