@@ -12,8 +12,10 @@ from stream_prune.sparsity.groups import named_tensors
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.prove import Proven
 from stream_prune.sparsity.renew import renew
 from stream_prune.sparsity.rescale import rescale
+from stream_prune.sparsity.statistics import Statistics
 from stream_prune.sparsity.surgery import check, resize
 
 
@@ -22,14 +24,15 @@ class Follower:
 
     Args:
         model: the copy.
-        layout: the groups.
+        proven: the groups.
         mirror: where removed units of the copy are kept.
         rescaled: whether weights that read a narrowed group are multiplied in the live model.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, mirror: Mirror, *, rescaled: bool) -> None:
+    def __init__(self, model: nn.Module, proven: Proven, mirror: Mirror, *, rescaled: bool) -> None:
         self.mirror = mirror
-        self._model, self._layout, self._rescaled = model, layout, rescaled
+        self._model, self._layout, self._behind = model, proven.layout, proven.behind
+        self._rescaled = rescaled
 
     def check(self, old: Plan, new: Plan) -> None:
         """Raises RunError where :meth:`resize` could not be done."""
@@ -37,11 +40,13 @@ class Follower:
 
     def resize(self, old: Plan, new: Plan) -> None:
         """Take the copy from one plan to another, in place."""
+        statistics = Statistics(self._model, self._layout, self._behind)
         if self._rescaled:
             rescale(self._model, self._layout, old, undo=True)
         resize(self._model, None, self._layout, self.mirror, old, new)
         if self._rescaled:
             rescale(self._model, self._layout, new)
+            statistics.follow(old, new)
 
     def renew(self, plan: Plan, grown: Mapping[str, Sequence[int]]) -> None:
         """Units that begin anew in the live model do so in the copy."""
@@ -59,7 +64,7 @@ class Follower:
 def followers(
     wrapper: nn.Module,
     live: nn.Module,
-    layout: Layout,
+    proven: Proven,
     mirror: Mirror,
     plans: tuple[Plan, Plan],
     *,
@@ -74,7 +79,7 @@ def followers(
     Args:
         wrapper: the copy, or a module with copies in it.
         live: the live model.
-        layout: its groups.
+        proven: its groups.
         mirror: of the live model.
         plans: the full plan, and the one in force.
         rescaled: as in :class:`Follower`.
@@ -82,6 +87,7 @@ def followers(
     Raises:
         ConfigError: there is no copy in it, or one has shapes of neither kind.
     """
+    layout = proven.layout
     copies = list(_copies(wrapper, live, layout))
     if not copies:
         lacks = [sorted(layout.shapes.keys() - _names(module)) for module in wrapper.modules()]
@@ -99,7 +105,7 @@ def followers(
         own = Mirror()
         if its == plan != full:
             own.load_state_dict({k: v for k, v in mirror.state_dict().items() if "|" not in k})
-        follower = Follower(copy, layout, own, rescaled=rescaled)
+        follower = Follower(copy, proven, own, rescaled=rescaled)
         follower.check(its, plan)
         follower.resize(its, plan)
         found.append(follower)

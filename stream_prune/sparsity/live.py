@@ -23,6 +23,7 @@ from stream_prune.sparsity.renew import renew
 from stream_prune.sparsity.rescale import rescale
 from stream_prune.sparsity.rows import RowTable
 from stream_prune.sparsity.rows import resize as resize_rows
+from stream_prune.sparsity.statistics import Statistics
 from stream_prune.sparsity.surgery import check, resize
 from stream_prune.sparsity.twin import Twin
 from stream_prune.stateful import State
@@ -68,11 +69,13 @@ class LiveModel:
             return False
         layout = self.proven.layout
         self._check(plan)
+        statistics = Statistics(self._model, layout, self.proven.behind)
         if self.rescaled:
             rescale(self._model, layout, self.plan, undo=True)
         resize(self._model, self._optimizer, layout, self._mirror, self.plan, plan)
         if self.rescaled:
             rescale(self._model, layout, plan)
+            statistics.follow(self.plan, plan)
         for follower in self._followers:
             follower.resize(self.plan, plan)
         self.plan = plan
@@ -94,7 +97,7 @@ class LiveModel:
         self._followers += followers(
             wrapper,
             self._model,
-            self.proven.layout,
+            self.proven,
             self._mirror,
             (self.full, self.plan),
             rescaled=self.rescaled,

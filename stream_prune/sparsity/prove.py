@@ -14,6 +14,7 @@ from stream_prune.sparsity.discover import Candidate, discover
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.groups import Group, named_tensors
 from stream_prune.sparsity.layout import Layout
+from stream_prune.sparsity.statistics import normalised
 from stream_prune.sparsity.trial import DisprovedError, Trial
 
 _ROUNDING = 0.5  # MACs per example
@@ -21,12 +22,17 @@ _ROUNDING = 0.5  # MACs per example
 
 @dataclass(frozen=True)
 class Proven:
-    """The groups that may be pruned, why others may not, and what any plan costs."""
+    """The groups that may be pruned, why others may not, and what any plan costs.
+
+    Attributes:
+        behind: per layer the normalisation with running statistics that takes its output.
+    """
 
     groups: tuple[Group, ...]
     refused: dict[str, str]
     layout: Layout
     cost: CostModel
+    behind: dict[str, str]
 
 
 def prove(model: nn.Module, example: Example) -> Proven:
@@ -58,7 +64,8 @@ def prove(model: nn.Module, example: Example) -> Proven:
         grouped = {member.param.rpartition(".")[0] for g in groups for member in g.produced}
         refused = {name: why for name, why in refused.items() if name not in grouped}
         layout, cost = _account(trial, groups, outside)
-        return Proven(tuple(groups), refused, layout, cost)
+        behind = normalised(trial.model, trial.forward)
+        return Proven(tuple(groups), refused, layout, cost, behind)
 
 
 def _prove_alone(trial: Trial, candidate: Candidate) -> tuple[Group, float]:

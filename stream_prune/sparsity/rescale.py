@@ -22,9 +22,16 @@ def rescale(model: nn.Module, layout: Layout, plan: Plan, *, undo: bool = False)
     The factor gives each the spread it was built for. It depends on the plan alone, so there is
     nothing to save, and a group at full width is not touched.
 
+    Outputs change with it even where the removed units were of no use to anybody (outgoing weights
+    zero): surgery without it changes none then, and ``SparsityController(rescale=False)`` leaves it
+    out. A BatchNorm behind the reader is looked after by :mod:`.statistics`.
+
     The project's own. On the flights (DLRM 512-256 / 512-256 at 20 % of its MACs, one seed, same
     settings) it took the prequential NE of two adaptive runs from .9243 to .9184 and from .9232 to
-    .9191, with the full model at .9160.
+    .9191, with the full model at .9160. On the same log at 20 % of the MACs and a
+    rate of .001, two other seeds: without it .9224 and .9195, with it .9173 and .9138. A factor by
+    norms (of all the weights over that of the kept ones), which is 1 where the removed weights are
+    zero: .9179 and .9144.
 
     Args:
         model: the live model, under ``plan``.
