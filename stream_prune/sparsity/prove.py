@@ -79,10 +79,11 @@ def _prove_alone(trial: Trial, candidate: Candidate) -> tuple[Group, float]:
             raise DisprovedError("it has a single unit")
         try:
             trial.compare([group], one=True)
-            plan, measured = trial.compare([group])
+            plan = trial.compare([group])
         except DisprovedError as reason:
             reasons.append(reason)
         else:
+            measured = trial.measure_under([group], plan)
             removed = group.units - len(plan.units[group.name])
             return group, (trial.measured.other - measured.other) / removed
     raise reasons[0]
@@ -111,7 +112,8 @@ def _prove_together(
 
 def _compare_and_count(trial: Trial, groups: Sequence[Group], outside: dict[str, float]) -> None:
     _, cost = _account(trial, groups, outside)
-    plan, measured = trial.compare(groups)
+    plan = trial.compare(groups)
+    measured = trial.measure_under(groups, plan)
     if abs(cost.macs(plan.widths) - measured.total) > _ROUNDING:
         raise DisprovedError("its MACs outside of the layers do not follow its width alone")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from stream_prune.sparsity.layout import Layout, gather
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.surgery import resize
+
+T = TypeVar("T")
 
 _DRAWS = 8  # weights are redrawn when the removed units happen to be dead on the whole example
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -70,13 +72,13 @@ class Trial:
         """Count what the example costs on the copy as it is now."""
         return measure(self.model, self.forward, self._example.rows, self.trained)
 
-    def compare(self, groups: Sequence[Group], *, one: bool = False) -> tuple[Plan, Measurement]:
+    def compare(self, groups: Sequence[Group], *, one: bool = False) -> Plan:
         """Remove random units of every group, against masking them: half of them, or one.
 
         Weights are random (a fresh model's zeros would prove nothing).
 
         Returns:
-            The plan that was tried and what the model cost under it.
+            The plan that was tried.
 
         Raises:
             DisprovedError: outputs or gradients differ, or nothing could be seen.
@@ -89,11 +91,11 @@ class Trial:
             with torch.no_grad():
                 full = _outputs(self.forward())
             masked = self._masked(layout, plan, seed)
-            if not _close(masked.outputs, full, 1e-3):
+            if one or not _close(masked.outputs, full, 1e-3):  # a single one may not matter much
                 break
         else:
             raise DisprovedError("on the example its units have no influence on the output")
-        removed, measured = self._removed(layout, plan, seed)
+        removed = self._removed(layout, plan, lambda: self._backward(seed))
         tolerance = _TOLERANCE[self._dtype]
         if not _close(removed.outputs, masked.outputs, tolerance):
             raise DisprovedError("something between it and its consumers mixes its units")
@@ -102,7 +104,11 @@ class Trial:
             wanted = gather(masked.gradients[name], kept.get(name, {}))
             if not _close([gradient], [wanted], tolerance):
                 raise DisprovedError(f"the gradient of {name!r} changes when units are removed")
-        return plan, measured
+        return plan
+
+    def measure_under(self, groups: Sequence[Group], plan: Plan) -> Measurement:
+        """Count what the example costs under a plan that has been compared."""
+        return self._removed(Layout(self.model, groups), plan, self.measure)
 
     def _masked(self, layout: Layout, plan: Plan, seed: int) -> Outcome:
         """With the outgoing weights of the plan's removed units at zero; puts them back."""
@@ -122,21 +128,20 @@ class Trial:
                 tensors[name].copy_(value)
         return outcome
 
-    def _removed(self, layout: Layout, plan: Plan, seed: int) -> tuple[Outcome, Measurement]:
-        """With the units removed; puts them back."""
+    def _removed(self, layout: Layout, plan: Plan, run: Callable[[], T]) -> T:
+        """What ``run`` gives with the units removed; puts them back."""
         mirror, everything = Mirror(), Plan.full(layout.groups)
         resize(self.model, None, layout, mirror, everything, plan)
         failure = ""
         try:
-            measured = self.measure()
-            outcome = self._backward(seed)
+            outcome = run()
         except MODEL_ERRORS as error:
             failure = str(error).partition("\n")[0] or type(error).__name__
         # Only here, where the graph of a failed pass is gone, can parameters be resized.
         resize(self.model, None, layout, mirror, plan, everything)
         if failure:
             raise DisprovedError(f"without some of its units the model fails: {failure}")
-        return outcome, measured
+        return outcome
 
     def _backward(self, seed: int) -> Outcome:
         self.model.zero_grad(set_to_none=True)

@@ -78,6 +78,14 @@ EVERY: Mapping[str, tuple[Builder, Batch]] = {
     **{name: _foreign(name) for name in FOREIGN},
 }
 
+WITH_OPTIMIZERS = [
+    (name, optimizer)
+    for number, name in enumerate(EVERY)
+    for turn, optimizer in enumerate(OPTIMIZERS)
+    if name not in FOREIGN or turn % 3 == number % 3  # the large ones with two each
+]
+"""Models with the optimizers that they are trained with."""
+
 
 def build(name: str, rows: int, *, double: bool = False) -> tuple[nn.Module, tuple[Any, ...]]:
     """One of the models with fixed weights, and a batch for it."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from every_model import EVERY, LIBRARY, build, learn, proven, trained
+from every_model import EVERY, LIBRARY, WITH_OPTIMIZERS, build, learn, proven, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugin_models import OPTIMIZERS, plans
+from plugin_models import plans
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -79,8 +79,7 @@ def test_units_that_nobody_reads_come_and_go_without_a_change_of_the_output(
     torch.testing.assert_close(outputs(model, inputs), moved, **close)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(("name", "optimizer"), WITH_OPTIMIZERS)
 @FEW
 @given(data=st.data())
 def test_shrink_then_restore_is_bit_exact(name: str, optimizer: str, data: st.DataObject) -> None:
@@ -98,8 +97,7 @@ def test_shrink_then_restore_is_bit_exact(name: str, optimizer: str, data: st.Da
     assert [id(param) for param in model.parameters()] == identities
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(("name", "optimizer"), WITH_OPTIMIZERS)
 @FEW
 @given(data=st.data())
 def test_a_compacted_model_is_the_masked_one(

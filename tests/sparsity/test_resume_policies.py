@@ -63,7 +63,7 @@ def test_a_run_resumed_before_in_and_after_a_readjustment_writes_the_same_checkp
     for step in range(STEPS):
         before = whole[0].plan
         happened = run(*whole, stream, 1)
-        if whole[0].plan != before and resized < 3:
+        if whole[0].plan != before and resized < 2:
             resized += 1
             moments |= {step, step + 1}
         if step in moments or (happened and len(moments) == 1):

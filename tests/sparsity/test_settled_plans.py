@@ -36,7 +36,7 @@ def check(name: str, budget: Budget, widths: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(budget=budgets, seed=st.integers(0, 2**31), steps=st.integers(1, 3))
 def test_any_scores_settle_within_one_rounding_step_or_the_budget_is_refused(
     name: str, budget: Budget, seed: int, steps: int
@@ -68,7 +68,7 @@ def test_any_scores_settle_within_one_rounding_step_or_the_budget_is_refused(
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(name=st.sampled_from(["dlrm", "conv", "multi-task", "DLRMHead"]), data=st.data())
 def test_whatever_the_policy_each_plan_that_settles_meets_the_budget(
     policy: str, name: str, data: st.DataObject
