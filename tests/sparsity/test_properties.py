@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from every_model import EVERY, LIBRARY, WITH_OPTIMIZERS, build, learn, proven, trained
+from every_model import EVERY, LIBRARY, WITH_OPTIMIZERS, build, control, learn, proven, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugin_models import plans
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 import stream_prune.models
+from stream_prune.sparsity import Budget, Static
 from stream_prune.sparsity.example import flatten
 from stream_prune.sparsity.groups import named_tensors
 from stream_prune.sparsity.layout import gather
@@ -77,6 +78,31 @@ def test_units_that_nobody_reads_come_and_go_without_a_change_of_the_output(
     moved = outputs(model, inputs)
     resize(model, None, layout, mirror, narrow, full)
     torch.testing.assert_close(outputs(model, inputs), moved, **close)
+
+
+@pytest.mark.parametrize("name", ["mlp", "dlrm", "multi-task", "packed attention"])
+def test_a_controller_that_does_not_rescale_prunes_unread_units_without_a_trace(name: str) -> None:
+    model, inputs = build(name, 8)
+    groups, cost = proven(name).groups, proven(name).cost
+    read = Plan({group.name: tuple(range(0, group.units, 2)) for group in groups})
+    zero_outgoing(model, name, read)
+    optimizer = SGD(model.parameters(), 0.0)
+    controller = control(
+        name,
+        model,
+        optimizer,
+        inputs,
+        policy=Static(warmup_rows=8),
+        budget=Budget(macs=cost.share(read.widths), min_units=1, round_to=1),
+        window_rows=8,
+        rescale=False,
+    )
+    wide = outputs(model, inputs)
+    for _ in range(2):
+        learn(model, optimizer, inputs)
+        controller.step(rows=8)
+    assert controller.cost().macs_inference <= cost.cost(read).macs_inference
+    torch.testing.assert_close(outputs(model, inputs), wide, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "optimizer"), WITH_OPTIMIZERS)
