@@ -53,8 +53,15 @@ def end(learner: Learner, cost: Cost) -> Figures:
         **_dense(learner),
         "embedding_parameters": rows * learner.tables.dim,
         "device": learner.device.type,
+        **held(learner),
         **compared(learner),
     }
+
+
+def held(learner: Learner) -> Figures:
+    """Whether the units' plan holds the budget, and what the guardrail did; else nothing."""
+    told = {} if learner.controller is None else learner.controller.summary()
+    return {name: told[name] for name in ("budget", "guardrail") if name in told}
 
 
 def compared(learner: Learner) -> Figures:
