@@ -19,7 +19,8 @@ from stream_prune.sparsity.criteria.criterion import Activations
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.finite import FiniteSteps
-from stream_prune.sparsity.guardrail import Guard, Guardrail
+from stream_prune.sparsity.guard import Guard
+from stream_prune.sparsity.guardrail import Guardrail
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of

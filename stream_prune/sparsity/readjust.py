@@ -11,7 +11,7 @@ from stream_prune.sparsity.allocate import allocate
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.criteria.collect import Collector
 from stream_prune.sparsity.exchange import drawn, exchanged
-from stream_prune.sparsity.guardrail import Guard
+from stream_prune.sparsity.guard import Guard
 from stream_prune.sparsity.live import LiveModel
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.plan import Plan

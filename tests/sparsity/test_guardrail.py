@@ -232,6 +232,7 @@ def test_where_hardly_any_label_is_known_the_policy_is_not_held_up_for_ever() ->
         optimizer.zero_grad()
         found += kinds(controller.step(labels=labels))
     assert found == [("guardrail", "unlabelled")]
+    json.dumps(controller.summary(), allow_nan=False)
 
 
 def test_a_run_resumed_before_in_and_after_a_comparison_ends_bit_identical() -> None:
