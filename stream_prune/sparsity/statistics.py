@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stream_prune.sparsity.groups import Group
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.plan import Plan
 
@@ -69,18 +70,23 @@ class Statistics:
     """
 
     def __init__(self, model: nn.Module, layout: Layout, behind: Mapping[str, str]) -> None:
-        read = {member.param for group in layout.groups for member in group.consumed}
         self._model, self._layout = model, layout
+        self._read = {
+            layer: [g.name for g in layout.groups if f"{layer}.weight" in _consumed(g)]
+            for layer in behind
+        }
         self._before = {
             layer: (norm, _weight(model, layer).detach().clone())
             for layer, norm in behind.items()
-            if f"{layer}.weight" in read
+            if self._read[layer]
         }
 
     @torch.no_grad()
     def follow(self, old: Plan, new: Plan) -> None:
         """Once the model has been resized and its weights have been rescaled."""
         for layer, (name, before) in self._before.items():
+            if all(old.widths[group] == new.widths[group] for group in self._read[layer]):
+                continue  # units may have been exchanged, but nothing has been rescaled
             module = self._model.get_submodule(layer)
             norm: Any = self._model.get_submodule(name)
             after = _weight(self._model, layer)
@@ -107,6 +113,10 @@ class Statistics:
         common = was[torch.isin(was, now)]
         places = torch.searchsorted(was, common), torch.searchsorted(now, common)
         return places[0].to(weight.device), places[1].to(weight.device)
+
+
+def _consumed(group: Group) -> set[str]:
+    return {member.param for member in group.consumed}
 
 
 def _weight(model: nn.Module, layer: str) -> Tensor:
