@@ -24,18 +24,6 @@ WARMUP = 0.05
 SETTLED = 0.12
 """Share of the stream after which every policy has come down to the budget."""
 
-RAISED = 2.0
-"""Learning-rate multiplier of a model that was narrowed while it trained."""
-
-ADS = {
-    "shrink_steps": 4,
-    "regrow_density": 0.4,
-    "regrow_windows": 8,
-    "regrow_steps": 3,
-    "rate_sparse": RAISED,
-    "rate_grown": RAISED,
-}
-
 Changes = dict[str, Any]
 
 COMMON: Changes = {
@@ -74,12 +62,11 @@ def contenders(stream: Stream) -> dict[str, Changes]:
         return {"elements": {"policy": policy, "density": BUDGET, "parameters": parameters}}
 
     def ads(**others: Any) -> Changes:
-        return on_drift("ads", **{"warmup_rows": warmup, **ADS, **others})
+        return on_drift("ads", **{"warmup_rows": warmup, **others})
 
     def shadow(**others: Any) -> Changes:
         clock = stream.rows(0.1)
-        parameters = {"warmup_rows": warmup, "every_rows": clock, "rate_sparse": RAISED, **others}
-        return on_drift("ads_shadow", **parameters)
+        return on_drift("ads_shadow", **{"warmup_rows": warmup, "every_rows": clock, **others})
 
     guarded = ads()
     return {
@@ -87,18 +74,18 @@ def contenders(stream: Stream) -> dict[str, Changes]:
         "small_dense": small,
         "small_dense_on_drift": small
         | on_drift("rate_on_drift", macs=1.0, raised=3.0, raised_rows=8 * window),
-        "static": units("static", warmup_rows=warmup, shrink_steps=1, rate_sparse=RAISED),
-        "static+steps": units("static", warmup_rows=warmup, shrink_steps=4, rate_sparse=RAISED),
+        "static": units("static", warmup_rows=warmup),
+        "static+steps": units("static", warmup_rows=warmup, shrink_steps=4),
         "ads": ads(),
         "ads+at_once": ads(shrink_steps=1),
         "ads+steady": ads(steady=0.01, patience_windows=_windows(stream.rows(0.01), window)),
-        "ads+severity": ads(severity_full=6.0),
-        "ads+full_regrow": ads(regrow_density=1.0),
+        "ads+no_severity": ads(severity_full=None),
+        "ads+less_regrow": ads(regrow_density=0.4),
         "ads+clock": ads(clock_rows=stream.rows(0.1)),
         "ads+guardrail": guarded | {"sparsity": guarded["sparsity"] | {"guardrail": {}}},
         "ads_shadow": shadow(),
         "ads_shadow+distil": shadow(distill_rows=stream.rows(0.02), distill_weight=0.5),
-        "amgp": units("amgp", total_rows=rows, warmup_rows=warmup, cycles=4, rate_sparse=RAISED),
+        "amgp": units("amgp", total_rows=rows, warmup_rows=warmup, cycles=4),
         "dsl": elements("dsl", anneal_steps=batches),
         "dsl+erk": elements("dsl", anneal_steps=batches, densities="erk"),
         "dsl+accumulate": elements("dsl", anneal_steps=batches, accumulate=max(1, every // 2)),

@@ -35,12 +35,22 @@ def test_it_descends_in_equal_ratios_after_the_warm_up_and_raises_the_rate_in_st
 
 
 def test_it_answers_an_alarm_by_regrowing_for_a_while_once_it_has_settled() -> None:
-    story = play(PLAIN, CALM * 5 + ALARM * 3 + CALM * 3)
+    story = play(PLAIN, CALM * 5 + ALARM + CALM * 5)
     assert kinds(story[5:]) == ["Keep", "Keep", "Grow", "Keep", "Shrink", "Keep"]
     assert story[7][1] == Grow(0.4, "drift")
     assert story[7][0].phase == GROWN
     assert story[9][1] == Shrink(BUDGET, "regrown", settles=True)
     assert story[9][0].phase == SPARSE
+
+
+@pytest.mark.parametrize("calm", [3, 4, 5])
+def test_an_alarm_on_the_way_down_is_answered_once_it_has_settled(calm: int) -> None:
+    story = play(PLAIN, CALM * calm + ALARM + CALM * 5)
+    assert grows(story) == [(7, Grow(0.4, "drift"))]
+
+
+def test_an_alarm_while_it_is_wide_does_not_keep_it_wide() -> None:
+    assert kinds(play(PLAIN, CALM * 8 + ALARM * 4))[8:] == ["Grow", "Keep", "Shrink", "Keep"]
 
 
 def test_it_regrows_by_the_clock_when_no_alarm_comes_and_not_without_a_clock() -> None:
@@ -64,7 +74,7 @@ def test_it_waits_for_scores_where_a_window_gave_none() -> None:
 def test_a_worse_drift_brings_back_more_where_severity_decides(
     severity: float, density: float
 ) -> None:
-    ads = ADS(**ADAPTIVE, severity_full=4.0)
+    ads = ADS(**ADAPTIVE | {"severity_full": 4.0})
     story = play(ads, CALM * 8 + [look(alarm=True, severity=severity)])
     assert story[-1][1] == Grow(pytest.approx(density), "drift")  # type: ignore[arg-type]
     story = play(PLAIN, CALM * 8 + [look(alarm=True, severity=severity)])
@@ -72,7 +82,7 @@ def test_a_worse_drift_brings_back_more_where_severity_decides(
 
 
 def test_a_drift_too_mild_to_bring_anything_back_leaves_a_settled_plan() -> None:
-    ads = ADS(**ADAPTIVE, severity_full=4.0, regrow_steps=3)
+    ads = ADS(**ADAPTIVE | {"severity_full": 4.0, "regrow_steps": 3})
     story = play(ads, CALM * 8 + [look(alarm=True, severity=0.0)] + CALM * 4)
     assert story[8][1] == Grow(BUDGET, "drift")
     assert [d for _, d in story[9:] if d != Keep()] == [Shrink(BUDGET, "regrown", settles=True)]

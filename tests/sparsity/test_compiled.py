@@ -28,6 +28,7 @@ CYCLE = ADS(
     settle_windows=1,
     regrow_density=1.0,
     regrow_windows=1,
+    regrow_steps=1,
     clock_rows=400,
 )
 

@@ -18,7 +18,15 @@ from stream_prune.sparsity import ADS, Budget, Event, SparsityController, Static
 from stream_prune.sparsity.criteria import CRITERIA
 
 ROWS = 50
-FAST = ADS(warmup_rows=400, shrink_steps=2, settle_windows=1, regrow_density=0.6, regrow_windows=2)
+FAST = ADS(
+    warmup_rows=400,
+    shrink_steps=2,
+    settle_windows=1,
+    regrow_density=0.6,
+    regrow_windows=2,
+    regrow_steps=1,
+    severity_full=None,
+)
 
 
 class Stream:

@@ -21,11 +21,20 @@ from stream_prune.sparsity.policies.static import Static
 
 WINDOW = 100
 BUDGET = 0.2
-ADAPTIVE = {"warmup_rows": 250, "shrink_steps": 3, "settle_windows": 2, "regrow_windows": 2}
+ADAPTIVE: dict[str, Any] = {
+    "warmup_rows": 250,
+    "shrink_steps": 3,
+    "settle_windows": 2,
+    "regrow_density": 0.4,
+    "regrow_windows": 2,
+    "regrow_steps": 1,
+    "rate_sparse": 3.0,
+    "severity_full": None,
+}
 POLICIES: dict[str, tuple[Policy[Any], float]] = {
     "ads": (ADS(**ADAPTIVE, clock_rows=900), BUDGET),
     "ads_every_option": (
-        ADS(**ADAPTIVE, regrow_steps=2, severity_full=2.0, steady=0.1, patience_windows=3),
+        ADS(**ADAPTIVE | {"regrow_steps": 2, "severity_full": 2.0}, steady=0.1, patience_windows=3),
         BUDGET,
     ),
     "amgp": (AMGP(total_rows=3000, warmup_rows=250, cycles=3, prune_share=0.6), BUDGET),

@@ -25,6 +25,8 @@ class ADSState(NamedTuple):
         descents: descents to the budget that have been completed.
         start: share of MACs that the current descent started from.
         relapses: regrows in a row that a better reference has asked for.
+        alarmed: an alarm waits for its answer until the loss has settled.
+        severity: of that alarm.
         waited: windows that the next prune has waited for the loss to be steady.
         fast: mean loss of the last few windows; 0 before the first.
         slow: the same over five times as many.
@@ -37,6 +39,8 @@ class ADSState(NamedTuple):
     descents: int
     start: float
     relapses: int = 0
+    alarmed: int = 0
+    severity: float = 0.0
     waited: int = 0
     fast: float = 0.0
     slow: float = 0.0
@@ -53,8 +57,9 @@ class ADS:
     Attributes:
         warmup_rows: examples learned at full width before the first prune.
         shrink_steps: prunes of the first descent, one window each, in equal ratios of MACs.
-        settle_windows: windows after reaching the budget in which no alarm is answered: the loss
-            has just moved because of the prune.
+        settle_windows: windows after reaching the budget in which it does not regrow: the loss has
+            just moved because of the prune. An alarm in them, or on the way down, is answered when
+            they are over.
         regrow_density: share of the full model's MACs to regrow to.
         severity_full: severity of a drift from which on it regrows to ``regrow_density``; below,
             to as much less above the budget. None: to ``regrow_density`` on every drift.
@@ -74,7 +79,7 @@ class ADS:
         sparsify: shrink by (budget / start) ** (1 / steps) per window, units scored over the
                   window before, each as soon as the loss is steady;
                   after the last step                    -> sparse
-        sparse:   on a drift alarm after settle_windows,
+        sparse:   on a drift alarm since it began to descend, once settle_windows are over,
                   or on a better reference after (settle_windows + 1) * 2 ** relapses windows,
                   or after clock_rows                    -> grow(regrow_density), grown
         grown:    for regrow_windows windows             -> sparsify
@@ -102,13 +107,13 @@ class ADS:
     warmup_rows: int = 50_000
     shrink_steps: int = 4
     settle_windows: int = 4
-    regrow_density: float = 0.4
+    regrow_density: float = 0.8
     regrow_windows: int = 8
-    regrow_steps: int = 1
-    rate_sparse: float = 3.0
-    rate_grown: float = 3.0
+    regrow_steps: int = 3
+    rate_sparse: float = 1.0
+    rate_grown: float = 2.0
     clock_rows: int | None = None
-    severity_full: float | None = None
+    severity_full: float | None = 8.0
     steady: float | None = None
     patience_windows: int = 16
 
@@ -159,6 +164,8 @@ class ADS:
         state = state._replace(rows=state.rows + observation.rows, windows=state.windows + 1)
         if state.phase == WARMUP and state.rows >= self.warmup_rows:
             return self._descend(state, observation, "warm-up")
+        if observation.alarm and state.phase in (SPARSIFY, SPARSE):
+            state = state._replace(alarmed=1, severity=observation.severity)
         if state.phase == SPARSIFY:
             return self._descend(state, observation, "step")
         if state.phase == GROWN and state.windows >= self.regrow_windows:
@@ -178,26 +185,26 @@ class ADS:
 
     def _watch(self, state: ADSState, observation: Observation) -> tuple[ADSState, Decision]:
         """At the budget: is there a reason to regrow?"""
-        density, relapses = self.regrow_density, 0
         wait = (self.settle_windows + 1) * 2**state.relapses
-        if observation.alarm and state.windows > self.settle_windows:
-            trigger = "drift"
-            density = self._density(observation)
-        elif observation.worse and state.windows >= wait:
-            trigger, relapses = "guardrail", state.relapses + 1
-        elif self.clock_rows is not None and state.rows >= self.clock_rows:
-            trigger = "clock"
-        else:
-            relieved = state.windows >= 2 * wait  # a reference needs some windows to be judged
-            return (state._replace(relapses=0) if relieved else state), Keep()
-        state = state._replace(phase=GROWN, rows=0, windows=0, step=0, start=1.0, relapses=relapses)
-        return state, Grow(density, trigger)
+        if state.alarmed and state.windows > self.settle_windows:
+            return self._grow(state, self._density(state, observation), "drift")
+        if observation.worse and state.windows >= wait:
+            return self._grow(state, self.regrow_density, "guardrail")
+        if self.clock_rows is not None and state.rows >= self.clock_rows:
+            return self._grow(state, self.regrow_density, "clock")
+        relieved = state.windows >= 2 * wait  # a reference needs some windows to be judged
+        return (state._replace(relapses=0) if relieved else state), Keep()
 
-    def _density(self, observation: Observation) -> float:
+    def _grow(self, state: ADSState, density: float, trigger: str) -> tuple[ADSState, Decision]:
+        relapses = state.relapses + 1 if trigger == "guardrail" else 0
+        grown = ADSState(GROWN, 0, 0, 0, state.descents, 1.0, relapses)
+        return grown._replace(fast=state.fast, slow=state.slow), Grow(density, trigger)
+
+    def _density(self, state: ADSState, observation: Observation) -> float:
         """How far to regrow: the worse the drift, the further."""
         if self.severity_full is None:
             return self.regrow_density
-        part = min(1.0, abs(observation.severity) / self.severity_full)
+        part = min(1.0, abs(state.severity) / self.severity_full)
         return observation.budget + (self.regrow_density - observation.budget) * part
 
     def _descend(

@@ -82,7 +82,7 @@ class ADSShadow:
     drift: bool = True
     guardrail: bool = False
     settle_windows: int = 4
-    rate_sparse: float = 3.0
+    rate_sparse: float = 1.0
     distill_rows: int = 0
     distill_weight: float = 0.5
 

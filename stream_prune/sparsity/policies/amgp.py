@@ -66,7 +66,7 @@ class AMGP:
     warmup_rows: int = 50_000
     cycles: int = 4
     prune_share: float = 0.5
-    rate_sparse: float = 3.0
+    rate_sparse: float = 2.0
 
     def __post_init__(self) -> None:
         if self.warmup_rows < 0:

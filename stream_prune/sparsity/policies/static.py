@@ -31,7 +31,7 @@ class Static:
 
     warmup_rows: int = 50_000
     shrink_steps: int = 1
-    rate_sparse: float = 3.0
+    rate_sparse: float = 1.0
 
     def __post_init__(self) -> None:
         if self.warmup_rows < 0:
