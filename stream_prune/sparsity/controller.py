@@ -24,6 +24,7 @@ from stream_prune.sparsity.guardrail import Guardrail
 from stream_prune.sparsity.live import LiveModel, check_budget
 from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
+from stream_prune.sparsity.optimizer_state import untrained
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.policies.policy import Policy
 from stream_prune.sparsity.progress import Progress
@@ -44,9 +45,9 @@ class SparsityController:
     Args:
         model: the full model (or its dense part) on its device; compiled (``torch.compile``) or
             not: it is compiled anew when its shapes are new.
-        optimizer: a torch optimizer with element-wise state that trains it. Its ``lr`` stays the
-            user's: a multiplier is applied within its step, to the parameter groups that hold
-            prunable parameters.
+        optimizer: a torch optimizer with element-wise state that trains it. Layers that it does
+            not hold, unless they are frozen, stay dense. Its ``lr`` stays the user's: a multiplier
+            is applied within its step, to the parameter groups that hold prunable parameters.
         policy: when and how much, e.g. ``ADS()``.
         budget: what a settled plan may cost.
         example: inputs as the model takes them: a tensor, a tuple of positional or a mapping of
@@ -107,7 +108,7 @@ class SparsityController:
             raise ConfigError(f"window_rows = {window_rows}: must be at least 1")
         check_twin(twin, policy, model, optimizer)
         batch = Example(example)
-        proven = prove(model, batch)
+        proven = prove(model, batch, untrained(model, optimizer))
         check_budget(proven, budget)
         self.groups = proven.groups
         self.refused: Mapping[str, str] = dict(sorted(proven.refused.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import RunError
@@ -36,6 +36,16 @@ def element_states(optimizer: Optimizer | None, name: str, param: Tensor) -> dic
                 "(Adam, AdamW, SGD, Adagrad, RMSprop)"
             )
     return found
+
+
+def untrained(model: nn.Module, optimizer: Optimizer) -> frozenset[str]:
+    """Names of the parameters that require gradients and that the optimizer does not hold."""
+    held = {id(param) for group in optimizer.param_groups for param in group["params"]}
+    return frozenset(
+        name
+        for name, param in model.named_parameters(remove_duplicate=False)
+        if param.requires_grad and id(param) not in held
+    )
 
 
 def first_value(optimizer: Optimizer | None, param: Tensor, key: str) -> float:

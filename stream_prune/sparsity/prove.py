@@ -35,10 +35,16 @@ class Proven:
     behind: dict[str, str]
 
 
-def prove(model: nn.Module, example: Example) -> Proven:
+def prove(model: nn.Module, example: Example, untrained: frozenset[str] = frozenset()) -> Proven:
     """Discover the groups of a model and keep those that are proven.
 
     Works on a copy; the model and the global random state are left as they are.
+
+    Args:
+        model: the full model.
+        example: a batch for it.
+        untrained: names of parameters that the optimizer does not hold though they are to be
+            trained; the state that another optimizer has for them could not follow a resize.
 
     Raises:
         ConfigError: the model cannot be copied or run on the example.
@@ -54,7 +60,7 @@ def prove(model: nn.Module, example: Example) -> Proven:
         alone: list[Group] = []
         for candidate in found.candidates:
             try:
-                group, per_unit = _prove_alone(trial, candidate)
+                group, per_unit = _prove_alone(trial, candidate, untrained)
             except DisprovedError as reason:
                 refused.update(dict.fromkeys(candidate.layers, str(reason)))
             else:
@@ -68,7 +74,9 @@ def prove(model: nn.Module, example: Example) -> Proven:
         return Proven(tuple(groups), refused, layout, cost, behind)
 
 
-def _prove_alone(trial: Trial, candidate: Candidate) -> tuple[Group, float]:
+def _prove_alone(
+    trial: Trial, candidate: Candidate, untrained: frozenset[str]
+) -> tuple[Group, float]:
     """The first guess that holds, and each unit's MACs outside of the layers.
 
     With half of the units removed, and with one: half of them may fit a fixed shape by chance.
@@ -77,7 +85,10 @@ def _prove_alone(trial: Trial, candidate: Candidate) -> tuple[Group, float]:
     for group in candidate.guesses:
         if group.units < 2:
             raise DisprovedError("it has a single unit")
+        others = [member.param for member in group.members if member.param in untrained]
         try:
+            if others:
+                raise DisprovedError(f"{others[0]!r} is not trained by the optimizer")
             trial.compare([group], one=True)
             plan = trial.compare([group])
         except DisprovedError as reason:

@@ -152,8 +152,8 @@ class Trial:
             weight = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
             parts.append((tensor * weight.to(tensor)).sum())
         torch.autograd.backward(parts)
-        gradients = {
-            name: param.grad
+        gradients = {  # those of embeddings may be sparse
+            name: param.grad.to_dense()
             for name, param in self.model.named_parameters()
             if param.grad is not None
         }
