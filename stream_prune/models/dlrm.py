@@ -1,17 +1,19 @@
 """The head of DLRM: dense features and embeddings in, a logit out."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stream_prune.models.head_config import HeadConfig
+from stream_prune.models.mlp import mlp
+from stream_prune.models.projected_dots import ProjectedDots
 from stream_prune.models.standardise import RunningStandardise
 
 
 @dataclass(frozen=True)
-class DLRMHeadConfig:
+class DLRMHeadConfig(HeadConfig):
     """Sizes of a :class:`DLRMHead`.
 
     Args:
@@ -20,26 +22,21 @@ class DLRMHeadConfig:
         dim: D, the embedding dimension.
         bottom: hidden widths of the bottom MLP, which ends in D.
         top: hidden widths of the top MLP, which ends in the logit.
+        projected: K, mixtures of the vectors that each vector is multiplied with; 0: every vector
+            is multiplied with every other.
 
     Raises:
         ValueError: a size out of range, by name.
     """
 
-    dense: int
-    tables: int
-    dim: int
     bottom: tuple[int, ...]
     top: tuple[int, ...]
+    projected: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("dense", 0), ("tables", 0), ("dim", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be {least} or more")
-        for name in ("bottom", "top"):
-            if any(width < 1 for width in getattr(self, name)):
-                raise ValueError(f"{name} = {getattr(self, name)}: widths must be 1 or more")
-        if self.dense + self.tables == 0:
-            raise ValueError("a head needs dense features or tables")
+        super().__post_init__()
+        self.check_widths("bottom", "top")
+        self.check(0, "projected")
 
 
 class PairwiseDots(torch.autograd.Function):
@@ -76,6 +73,10 @@ class DLRMHead(nn.Module):
     through the top MLP to a logit. All layers but the last have a ReLU, the bottom's last
     included. Without dense features a learned vector takes the bottom's place, so that each
     embedding still has a term of its own.
+
+    With ``projected`` the products are those of the vectors with K mixtures of them
+    (:mod:`.projected_dots`): the "advanced" form, cheaper where features are many, and a mixture
+    can be pruned.
     """
 
     triangle: Tensor
@@ -87,11 +88,15 @@ class DLRMHead(nn.Module):
         n, dim = config.tables + 1, config.dim
         if config.dense:
             self.standardise = RunningStandardise(config.dense)
-            self.bottom = _mlp((config.dense, *config.bottom, dim))
+            self.bottom = mlp((config.dense, *config.bottom, dim))
             self.bottom.append(nn.ReLU())
         else:
             self.constant = nn.Parameter(torch.randn(dim) * dim**-0.5)
-        self.top = _mlp((dim + n * (n - 1) // 2, *config.top, 1))
+        if config.projected:
+            self.top = mlp((dim + n * config.projected, *config.top, 1))
+            self.dots = ProjectedDots(n, config.projected)
+            return
+        self.top = mlp((dim + n * (n - 1) // 2, *config.top, 1))
         left, right = torch.tril_indices(n, n, -1)
         # Product (i, j) and (j, i) take the gradient of their pair, (i, i) the padding's zero.
         mirror = torch.full((n, n), left.numel())
@@ -106,19 +111,13 @@ class DLRMHead(nn.Module):
         else:
             vector = self.constant.expand(emb.shape[0], -1)
         vectors = torch.cat([vector.unsqueeze(1), emb], 1)
-        if torch.is_grad_enabled():
-            dots: Tensor = PairwiseDots.apply(  # type: ignore[no-untyped-call]
+        if self.config.projected:
+            dots: Tensor = self.dots(vectors)
+        elif torch.is_grad_enabled():
+            dots = PairwiseDots.apply(  # type: ignore[no-untyped-call]
                 vectors, self.triangle, self.mirror
             )
         else:
             dots = _pairs(vectors, self.triangle)
         logits: Tensor = self.top(torch.cat([vector, dots], 1)).squeeze(1)
         return logits
-
-
-def _mlp(widths: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers of these widths with ReLUs between them."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
