@@ -1,0 +1,63 @@
+"""The head of DeepFM: a factorisation machine beside an MLP over the same vectors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stream_prune.models.first_order import FirstOrder
+from stream_prune.models.head_config import HeadConfig
+from stream_prune.models.mlp import mlp
+from stream_prune.models.standardise import RunningStandardise
+
+
+@dataclass(frozen=True)
+class DeepFMHeadConfig(HeadConfig):
+    """Sizes of a :class:`DeepFMHead`.
+
+    Args:
+        dense: N, the dense features; 0 is allowed.
+        tables: F, the categorical features.
+        dim: D, the embedding dimension: one for the linear weight, D - 1 for the vector.
+        top: hidden widths of the MLP, which ends in the logit.
+
+    Raises:
+        ValueError: a size out of range, by name.
+    """
+
+    top: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(2, "dim")
+        self.check_widths("top")
+
+
+class DeepFMHead(nn.Module):
+    """``linear + sum_{i<j} v_i . v_j + deep`` (Guo et al. 2017, arXiv 1703.04247, section 2).
+
+    The linear terms of ids are the first dimension of their rows (:mod:`.first_order`), v_f the
+    other D - 1. The pairs' sum is 1/2 (|sum_f v_f|^2 - sum_f |v_f|^2), linear in F. deep is an MLP
+    over the vectors and the N standardised dense features, side by side [B, F (D - 1) + N], down
+    to one output, whose bias is the model's. Units are the MLP's hidden units; the factorisation
+    machine has no weights but the rows.
+
+    Differs from the paper in: dense features have a linear term and go to the MLP as they are;
+    they have no vectors in the pairs.
+    """
+
+    def __init__(self, config: DeepFMHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.standardise = RunningStandardise(config.dense)
+        self.linear = FirstOrder(config.dense)
+        self.deep = mlp((config.tables * (config.dim - 1) + config.dense, *config.top, 1))
+
+    def forward(self, dense: Tensor, emb: Tensor) -> Tensor:
+        """Logits [B] of dense features [B, N] and embeddings [B, F, D], float32."""
+        x = self.standardise(dense)
+        linear, vectors = self.linear(x, emb)
+        pairs = 0.5 * (vectors.sum(1).square() - vectors.square().sum(1)).sum(1)
+        deep = self.deep(torch.cat([vectors.flatten(1), x], 1)).squeeze(1)
+        logits: Tensor = linear + pairs + deep
+        return logits
