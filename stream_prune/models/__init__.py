@@ -1,21 +1,42 @@
 """Heads of click models: plain modules, no sparsity code in them."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stream_prune.models.dcn import DCNHead, DCNHeadConfig
+    from stream_prune.models.deepfm import DeepFMHead, DeepFMHeadConfig
+    from stream_prune.models.dhen import DHENHead, DHENHeadConfig
     from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
     from stream_prune.models.standardise import RunningStandardise
+    from stream_prune.models.wide_deep import WideDeepHead, WideDeepHeadConfig
 
-__all__ = ["DLRMHead", "DLRMHeadConfig", "RunningStandardise"]
+__all__ = [
+    "DCNHead",
+    "DCNHeadConfig",
+    "DHENHead",
+    "DHENHeadConfig",
+    "DLRMHead",
+    "DLRMHeadConfig",
+    "DeepFMHead",
+    "DeepFMHeadConfig",
+    "RunningStandardise",
+    "WideDeepHead",
+    "WideDeepHeadConfig",
+]
+
+_FILES = {
+    "DCN": "dcn",
+    "DHEN": "dhen",
+    "DLRM": "dlrm",
+    "DeepFM": "deepfm",
+    "RunningStandardise": "standardise",
+    "WideDeep": "wide_deep",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "RunningStandardise":
-        from stream_prune.models.standardise import RunningStandardise
-
-        return RunningStandardise
     if name in __all__:
-        from stream_prune.models import dlrm
-
-        return getattr(dlrm, name)
+        file = _FILES[name.removesuffix("Config").removesuffix("Head")]
+        return getattr(import_module(f"{__name__}.{file}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

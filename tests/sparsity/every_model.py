@@ -15,7 +15,18 @@ from plugin_models import MODELS, OPTIMIZERS
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stream_prune.models import DLRMHead, DLRMHeadConfig
+from stream_prune.models import (
+    DCNHead,
+    DCNHeadConfig,
+    DeepFMHead,
+    DeepFMHeadConfig,
+    DHENHead,
+    DHENHeadConfig,
+    DLRMHead,
+    DLRMHeadConfig,
+    WideDeepHead,
+    WideDeepHeadConfig,
+)
 from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.example import Example, flatten
 from stream_prune.sparsity.prove import Proven, prove
@@ -36,9 +47,46 @@ def _dlrm(dense: int) -> Builder:
     return lambda: DLRMHead(DLRMHeadConfig(dense, 3, dim=4, bottom=(12,), top=(16, 8)))
 
 
+def _dcn() -> nn.Module:
+    return DCNHead(DCNHeadConfig(5, 3, dim=4, top=(12,), layers=2, rank=6))
+
+
+def _deepfm() -> nn.Module:
+    return DeepFMHead(DeepFMHeadConfig(5, 3, dim=4, top=(16, 8)))
+
+
+def _wide_deep() -> nn.Module:
+    return WideDeepHead(WideDeepHeadConfig(5, 3, dim=4, top=(16, 8)))
+
+
+def _dhen() -> nn.Module:
+    return DHENHead(
+        DHENHeadConfig(
+            5,
+            3,
+            dim=4,
+            bottom=(8,),
+            top=(12,),
+            layers=1,
+            interactions=("dlrm", "attention", "convolution", "linear", "dcn"),
+            vectors=2,
+            projected=5,
+            hidden=10,
+            heads=3,
+            head_dim=4,
+            channels=6,
+            rank=7,
+        )
+    )
+
+
 LIBRARY: Mapping[str, tuple[Builder, Batch]] = {
     "DLRMHead": (_dlrm(5), _normal((5,), (3, 4))),
     "DLRMHead without dense features": (_dlrm(0), _normal((0,), (3, 4))),
+    "DCNHead": (_dcn, _normal((5,), (3, 4))),
+    "DeepFMHead": (_deepfm, _normal((5,), (3, 4))),
+    "WideDeepHead": (_wide_deep, _normal((5,), (3, 4))),
+    "DHENHead": (_dhen, _normal((5,), (3, 4))),
 }
 
 RECOMMENDERS: Mapping[str, tuple[Builder, Batch]] = {

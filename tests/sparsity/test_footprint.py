@@ -77,9 +77,11 @@ def test_only_the_mirror_holds_on_to_the_full_size(name: str, data: st.DataObjec
         assert all(value.shape in (param.shape, ()) for value in states)
         ours |= {id(value) for value in states}
     for tensor in tensors_within(model, bound, controller):
+        if not tensor.is_floating_point():  # the places of units, by chance of a matrix's shape
+            continue
         assert id(tensor) in ours or tuple(tensor.shape) not in matrices, tensor.shape
-        if tensor.is_floating_point():  # a view would keep the whole alive
-            assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        # A view would keep the whole alive.
+        assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
     assert sum(param.numel() for param in params.values()) == controller.cost().parameters
 
 
