@@ -13,6 +13,28 @@ Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
+class InteractionLog:
+    """Who took what and when, in any order; a pair may occur several times.
+
+    Attributes:
+        user: [n] in [0, users).
+        item: [n] in [0, items).
+        time: [n] seconds since the epoch.
+        users: U.
+        items: I.
+    """
+
+    user: Ids
+    item: Ids
+    time: Ids
+    users: int
+    items: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass(frozen=True, eq=False)
 class Interactions:
     """The pairs (user, item) of a U x I matrix of zeros and ones, by user, then by item.
 

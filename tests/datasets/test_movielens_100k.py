@@ -12,7 +12,8 @@ import pytest
 
 from stream_prune.datasets import movielens_100k
 from stream_prune.encoding import encode
-from stream_prune.errors import RunError
+from stream_prune.errors import ConfigError, RunError
+from stream_prune.interactions import Interactions
 
 MORNING = int(dt.datetime(1998, 3, 5, 9, 30, tzinfo=dt.UTC).timestamp())  # a Thursday
 
@@ -151,3 +152,25 @@ def test_a_damaged_wheel_is_named(tmp_path: Path) -> None:
 def test_the_terms_of_use_are_shown() -> None:
     assert "do not redistribute" in movielens_100k.DESCRIPTION
     assert "no redistribution" in (movielens_100k.__doc__ or "")
+
+
+def test_as_implicit_feedback_every_rating_is_a_pair(cache: Path, raw) -> None:
+    log = movielens_100k.implicit(cache)
+    assert (len(log), log.users, log.items) == (100_000, 943, 1682)
+    taken = Interactions.of(log.user, log.item, users=log.users, items=log.items)
+    assert len(taken) == 100_000
+    assert taken.per_user.min() == 20
+    ratings, *_ = raw
+    first = ratings.slice(0, 1).to_pylist()[0]
+    assert (log.user[0], log.item[0], log.time[0]) == (
+        first["user_id"] - 1,
+        first["movie_id"] - 1,
+        first["timestamp"],
+    )
+
+
+def test_as_implicit_feedback_low_ratings_may_be_left_out(cache: Path) -> None:
+    log = movielens_100k.implicit(cache, least_rating=4)
+    assert (len(log), log.users, log.items) == (55_375, 943, 1682)
+    with pytest.raises(ConfigError, match=r"least_rating = 6: must be in \[1, 5\]"):
+        movielens_100k.implicit(cache, least_rating=6)
