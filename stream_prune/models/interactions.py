@@ -33,13 +33,14 @@ class DotInteraction(nn.Module):
 
     def __init__(self, vectors: int, dim: int, outputs: int, projected: int, hidden: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.shape = (-1, outputs, dim)
         self.dots = ProjectedDots(vectors, projected)
         self.deep = mlp((vectors * projected, hidden, outputs * dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] of [B, m, D]."""
-        return self.deep(self.dots(x)).unflatten(1, (-1, self.dim))
+        vectors: Tensor = self.deep(self.dots(x)).view(self.shape)
+        return vectors
 
 
 class SelfAttention(nn.Module):
@@ -64,7 +65,7 @@ class SelfAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, heads, m, head_dim] of [B, m, heads * head_dim]."""
-        return x.unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] of [B, m, D]."""
