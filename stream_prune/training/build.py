@@ -14,16 +14,16 @@ from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.tables import EmbeddingTables
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
-from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
 from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.cost import dense_cost
 from stream_prune.sparsity.elements.controller import ElementController
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.finite import FiniteSteps
 from stream_prune.sparsity.twin import DerivingPolicy, Twin
-from stream_prune.training.config import ModelConfig, OptimizerConfig, TrainingConfig
+from stream_prune.training.config import OptimizerConfig, TrainingConfig
 from stream_prune.training.control import Control, control_model, same_rows
 from stream_prune.training.learner import Controller, Learner
+from stream_prune.training.model_config import ModelConfig
 from stream_prune.training.shadow import Shadow
 
 EXAMPLE_ROWS = 8
@@ -147,18 +147,10 @@ def build_control(config: TrainingConfig, spec: FeatureSpec, deployed: Learner) 
     return Control(learner)
 
 
-def _head(config: TrainingConfig, spec: FeatureSpec) -> DLRMHead:
-    model = config.model
-    shape = DLRMHeadConfig(
-        dense=len(spec.dense),
-        tables=len(spec.categorical),
-        dim=model.dim,
-        bottom=model.bottom,
-        top=model.top,
-    )
+def _head(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(part_seed(config.seed, "head"))
-        return DLRMHead(shape)
+        return config.model.build_head(len(spec.dense), len(spec.categorical))
 
 
 def _tables(config: TrainingConfig, spec: FeatureSpec, device: torch.device) -> EmbeddingTables:

@@ -12,24 +12,9 @@ from stream_prune.training.control_config import ControlConfig
 from stream_prune.training.dataclass_reader import plain, read
 from stream_prune.training.drift_config import DriftConfig
 from stream_prune.training.elements_config import ElementsConfig
+from stream_prune.training.model_config import ModelConfig
 from stream_prune.training.ranges import at_least, one_of, positive
 from stream_prune.training.sparsity_config import SparsityConfig
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The model: its name, embedding dimension D, and hidden widths of its two MLPs."""
-
-    name: str = "dlrm"
-    dim: int = 16
-    bottom: tuple[int, ...] = (32,)
-    top: tuple[int, ...] = (64, 32)
-
-    def __post_init__(self) -> None:
-        one_of(("dlrm",), name=self.name)
-        at_least(1, dim=self.dim)
-        for name in ("bottom", "top"):
-            at_least(1, **{f"{name}[{i}]": n for i, n in enumerate(getattr(self, name))})
 
 
 @dataclass(frozen=True)
@@ -133,7 +118,7 @@ class TrainingConfig:
     threads: int = 1
     device: str = "auto"
     follow: bool = False
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = OptimizerConfig()
     tables: TablesConfig = field(default_factory=TablesConfig)
     sparsity: SparsityConfig | None = None

@@ -14,9 +14,9 @@ from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.budget import Budget
 from stream_prune.stateful import State, Stateful
 from stream_prune.training.companion import Probabilities, SoftTargets
-from stream_prune.training.config import ModelConfig
 from stream_prune.training.control_config import ControlConfig
 from stream_prune.training.learner import Learner
+from stream_prune.training.model_config import ModelConfig
 from stream_prune.training.torch_state import ModuleState, OptimizerState
 
 STEPS = 512
@@ -115,6 +115,7 @@ def control_model(
 ) -> ModelConfig:
     """The full model with the control's widths: those given, the others solved for.
 
+    Sizes among the model's own parameters are not solved for: those given, or the full model's.
     Every width that is not given is the full model's times one scale, in multiples of
     ``budget.round_to`` as the pruned model's are; the scale is the greatest that meets the budget.
 
@@ -136,16 +137,18 @@ def control_model(
             full,
             bottom=widths(control.bottom, full.bottom),
             top=widths(control.top, full.top),
+            parameters=control.parameters or full.parameters,
         )
 
-    if control.bottom and control.top:
+    if (control.bottom or not full.bottom) and (control.top or not full.top):
         return scaled(0)
     allowed = budget.macs * macs(full)
     low, high = 0, STEPS + 1  # scaled(low) is within the budget, scaled(high) is not
     if macs(scaled(low)) > allowed:
         raise ConfigError(
             f"control: no hidden widths in multiples of {budget.round_to} cost {budget.macs:.1%} "
-            "of the full model's MACs or less: give control.bottom and control.top"
+            "of the full model's MACs or less: give control.bottom and control.top, or "
+            "control.parameters if the model has other sizes"
         )
     while high - low > 1:
         middle = (low + high) // 2

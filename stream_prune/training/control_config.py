@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from stream_prune.training.ranges import at_least, positive
 
@@ -17,12 +19,15 @@ class ControlConfig:
         rows_lr: learning rate of its embedding rows; None: the deployed model's.
         bottom, top: hidden widths of its two MLPs; None: the full model's, scaled down so that
             their MACs meet the budget.
+        parameters: the model's own settings; None: the full model's, whose sizes (such as the
+            rank of dcn) are then not scaled down.
     """
 
     lr: float
     rows_lr: float | None = None
     bottom: tuple[int, ...] | None = None
     top: tuple[int, ...] | None = None
+    parameters: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         positive(lr=self.lr, rows_lr=self.rows_lr)

@@ -234,6 +234,18 @@ def test_a_control_of_given_widths_has_them_and_others_are_solved_for(tmp_path):
     assert narrow_top[0] > solved[0]
 
 
+def test_a_control_of_another_model_has_that_models_settings(tmp_path):
+    write_log(tmp_path / "log", a_spec(), drifting_rows(100))
+    model = {"name": "dcn", "dim": 4, "top": [32], "parameters": {"rank": 16, "layers": 1}}
+    control = {"lr": 0.1, "parameters": {"rank": 2, "layers": 1}}
+    config = a_config(tmp_path, model=model, **(SPARSE | {"control": control}))
+    summary = Trainer(config).run()
+    reference = summary["reference"]
+    assert reference["widths"][0] == 2  # the rank as it is given, the deep network solved for
+    assert reference["widths"][2] < 32
+    assert reference["macs_inference"] <= BUDGET["macs"] * summary["dense_macs_inference"]
+
+
 def test_a_control_that_diverges_is_given_up_and_the_run_goes_on(tmp_path):
     write_log(tmp_path / "log", a_spec(), drifting_rows(1000))
     config = a_config(tmp_path, **(SPARSE | {"control": {"lr": 1e25}}))

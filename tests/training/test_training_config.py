@@ -16,6 +16,21 @@ def test_a_run_needs_a_folder_and_a_log_and_nothing_else():
     assert config.sparsity is None
 
 
+def test_the_settings_of_a_model_reach_its_head():
+    values = {"name": "dcn", "dim": 4, "top": [8], "parameters": {"rank": 3, "layers": 2}}
+    config = TrainingConfig.from_dict(PLACES | {"model": values})
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    head = config.model.build_head(dense=2, tables=5)
+    assert [tuple(layer.mix[0].weight.shape) for layer in head.cross] == [(3, 22)] * 2
+    assert tuple(head.deep[0].weight.shape) == (8, 22)
+
+
+def test_a_run_that_was_started_before_models_had_settings_is_resumed():
+    before = TrainingConfig.from_dict(PLACES).to_dict()
+    assert before["model"].pop("parameters") is None
+    assert difference(before, TrainingConfig.from_dict(PLACES).to_dict()) is None
+
+
 def test_a_configuration_survives_json():
     values = PLACES | {
         "model": {"dim": 8, "bottom": [16], "top": [32, 16]},
@@ -41,6 +56,32 @@ def test_a_configuration_survives_json():
         ({"model": {"top": 64}}, r"^model\.top = 64: must be a list"),
         ({"model": {"top": [64, 0]}}, r"^model\.top\[1\] = 0: must be 1 or more"),
         ({"model": 5}, r"^model = 5: must be a mapping"),
+        ({"model": {"name": "dnc"}}, r"^model\.name = 'dnc': must be one of dcn, deepfm, dhen, "),
+        (
+            {"model": {"name": "dcn", "bottom": [8]}},
+            r"^model\.bottom = \[8\]: dcn has no bottom MLP: leave it out or give \[\]",
+        ),
+        (
+            {"model": {"name": "dcn", "parameters": {"ranks": 8}}},
+            r"^model\.parameters\.ranks: dcn has no such setting; it has layers, rank, structure",
+        ),
+        (
+            {"model": {"name": "dcn", "parameters": {"rank": 0}}},
+            r"^model\.parameters\.rank = 0: must be 1 or more",
+        ),
+        (
+            {"model": {"name": "dhen", "parameters": {"ensemble": "mean"}}},
+            r"^model\.parameters\.ensemble = 'mean': must be one of concat, sum, weighted_sum",
+        ),
+        (
+            {"model": {"name": "dhen", "parameters": {"interactions": ["fm"]}}},
+            r"^model\.parameters\.interactions = \('fm',\): must be one or more of dlrm, ",
+        ),
+        ({"model": {"name": "deepfm", "dim": 1}}, r"^model\.dim = 1: must be 2 or more"),
+        (
+            {"model": {"name": "deepfm", "parameters": {"rank": 4}}},
+            r"^model\.parameters\.rank: deepfm has no such setting; it has none",
+        ),
         ({"optimizer": {"lr": -1.0}}, r"^optimizer\.lr = -1.0: must be greater than 0"),
         ({"optimizer": {"name": "sgd"}}, r"^optimizer\.name = 'sgd': must be one of adam, adagrad"),
         ({"tables": {"capacity": {"user": -1}}}, r"^tables\.capacity\.user = -1: must be 0"),
