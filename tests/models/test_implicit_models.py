@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_rechub.basic.features import SparseFeature
 from torch_rechub.models.matching import DSSM
 
-from stream_prune.models.lightgcn import LightGCN, LightGCNConfig
+from stream_prune.models.lightgcn import LightGCN, LightGCNConfig, SparseProduct
 from stream_prune.models.multvae import MultVAE, MultVAEConfig
 from stream_prune.models.neumf import NeuMF, NeuMFConfig
 from stream_prune.models.two_tower import TwoTower, TwoTowerConfig
@@ -164,6 +164,13 @@ def test_lightgcn_is_the_mean_of_powers_of_the_normalised_adjacency_matrix():
         np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-6)
     scores = model(USER, ITEM).detach().numpy()
     np.testing.assert_allclose(scores, (mean[USER] * mean[USERS + ITEM.numpy()]).sum(1), atol=1e-6)
+
+
+def test_lightgcns_gradients_agree_with_finite_differences():
+    blocks = [block.to_dense().double() for block in filled(CASES["lightgcn"]).blocks()]
+    assert torch.equal(blocks[0].T, blocks[1])
+    dense = torch.randn(ITEMS, DIM, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda items: SparseProduct.apply(*blocks, items), (dense,))
 
 
 def test_lightgcn_decays_the_embeddings_of_the_batch_alone():
