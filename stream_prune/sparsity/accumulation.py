@@ -34,7 +34,7 @@ class Accumulation:
         optimizer: applies the gradients.
 
     Attributes:
-        alarm: that waits, too.
+        alarm: that waits, too; whoever has answered it sets it to None.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -49,11 +49,6 @@ class Accumulation:
         """An alarm that ends the window as soon as that is possible."""
         if alarm is not None:
             self.alarm = Alarm(float(alarm.severity), float(alarm.value))
-
-    def take(self) -> Alarm | None:
-        """The alarm that has waited, if any; it waits no longer."""
-        alarm, self.alarm = self.alarm, None
-        return alarm
 
     def applied(self) -> bool:
         """Whether no gradient is pending.

@@ -250,9 +250,10 @@ class SparsityController:
         self._guard.observe(labels)
         waiting = self._accumulation
         waiting.remember(alarm)
-        ends = waiting.alarm is not None or self._guard.due(progress.window_rows)
-        if ends and waiting.applied():
-            self._readjust.end_window(waiting.take(), record)
+        alarmed = waiting.alarm is not None and not self._guard.waiting
+        ends = alarmed or self._guard.due(progress.window_rows)
+        if ends and waiting.applied() and self._readjust.end_window(waiting.alarm, record):
+            waiting.alarm = None  # the policy has heard it
         return tuple(events)
 
     def state_dict(self) -> State:

@@ -177,7 +177,7 @@ class Guard:
         Where the verdict is "worse", the model has been brought back.
         """
         if verdict is None or self._settings is None:
-            waits = self._waiting > 0
+            waits = self.waiting
             self._waiting -= waits
             return not waits
         known = {key: value for key, value in verdict.measured.items() if isfinite(value)}
@@ -195,11 +195,14 @@ class Guard:
         return not verdict.worse
 
     @property
+    def waiting(self) -> bool:
+        """The policy is not asked: a re-adjustment has been taken back not long ago."""
+        return self._waiting > 0
+
+    @property
     def policy_rows(self) -> int:
         """Examples in the window that has begun, if the policy is asked at its end; otherwise 0."""
-        if self._waiting:
-            return 0
-        return self._span
+        return 0 if self.waiting else self._span
 
     @property
     def _span(self) -> int:

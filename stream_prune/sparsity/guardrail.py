@@ -19,7 +19,8 @@ class Guardrail:
         significance: standard errors that the difference must exceed as well.
         retries: re-adjustments of one descent that are taken back; the one after that stands,
             and so does the rest of the descent: the budget wins.
-        wait_windows: windows after taking back in which the policy is not asked.
+        wait_windows: windows after taking back in which the policy is not asked; of an alarm in
+            them it hears afterwards.
         outputs: what the model gives: "logits" or "probabilities".
 
     A frozen copy of the model under the old plan scores the examples that the live one is about to

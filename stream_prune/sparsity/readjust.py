@@ -79,19 +79,22 @@ class Readjustment:
             live.resize_tables(capacities(live.full.rows, budget))
         self._prepare_window()
 
-    def end_window(self, alarm: Signal | None, record: Record) -> None:
+    def end_window(self, alarm: Signal | None, record: Record) -> bool:
         """Called when the policy's window is over, or a drift has been signalled.
+
+        Returns:
+            Whether the policy was asked, and so has heard of the alarm.
 
         Raises:
             RunError: the model had to be resized and could not be; it is as it was, and the next
                 call tries again.
         """
         if not self._judge(alarm, record):
-            return
+            return False
         before, started = self._live.plan, time.perf_counter()
         decision = self._ask(alarm)
         if isinstance(decision, Keep):
-            return
+            return True
         changed = self._live.plan != before
         derived = isinstance(decision, Derive)  # another model, if of the same plan
         record(
@@ -102,6 +105,7 @@ class Readjustment:
             seconds=time.perf_counter() - started,
             measured=self._guard.overruled if changed else None,
         )
+        return True
 
     def _judge(self, alarm: Signal | None, record: Record) -> bool:
         """End a comparison, maybe by going back; answers whether to ask the policy now."""
