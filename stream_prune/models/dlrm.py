@@ -57,7 +57,8 @@ class PairwiseDots(torch.autograd.Function):
         n = vectors.shape[1]
         padded = torch.cat([gradient, gradient.new_zeros(gradient.shape[0], 1)], 1)
         products = padded.gather(1, mirror.expand(gradient.shape[0], -1)).view(-1, n, n)
-        return torch.bmm(products, vectors), None, None
+        # Under autocast the products were taken in bfloat16, of vectors that may be float32.
+        return torch.bmm(products.to(vectors.dtype), vectors), None, None
 
 
 def _pairs(vectors: Tensor, triangle: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class RunningStandardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardised features [B, N] of x [B, N], float32."""
-        if self.training and x.shape[0] > 0:
+        if self.training and x.numel() > 0:
             self._merge(x.detach().double())
         scale = (self.var + self.eps).rsqrt().float()
         return ((x - self.mean.float()) * scale).clamp(-5.0, 5.0)
