@@ -56,6 +56,20 @@ def test_logits_and_gradients_are_those_of_the_paper(shape):
         torch.testing.assert_close(model(dense, emb), results[1][0])
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_projected_logits_are_those_of_the_formula(shape):
+    dense, tables, dim = shape
+    torch.manual_seed(0)
+    model = DLRMHead(DLRMHeadConfig(dense, tables, dim, (16,), (12,), projected=3)).eval()
+    dense, emb = batch(model, 5)
+    vector = model.bottom(model.standardise(dense)) if shape[0] else model.constant.expand(5, -1)
+    vectors = torch.cat([vector.unsqueeze(1), emb], 1)
+    mixtures = torch.einsum("kn,bnd->bkd", model.dots.projection.weight, vectors)
+    dots = torch.einsum("bnd,bkd->bnk", vectors, mixtures).reshape(5, -1)
+    wanted = model.top(torch.cat([vector, dots], 1))[:, 0]
+    torch.testing.assert_close(model(dense, emb), wanted)
+
+
 def test_gradients_agree_with_finite_differences():
     model = head(2, 3, 4).double().eval()
     model.standardise.eval()
