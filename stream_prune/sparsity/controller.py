@@ -26,7 +26,7 @@ from stream_prune.sparsity.monitoring import Monitoring
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.optimizer_state import untrained
 from stream_prune.sparsity.plan import Plan
-from stream_prune.sparsity.policies.policy import Policy
+from stream_prune.sparsity.policies.policy import Policy, check_policy
 from stream_prune.sparsity.progress import Progress
 from stream_prune.sparsity.prove import prove
 from stream_prune.sparsity.rates import RateMultiplier
@@ -106,6 +106,7 @@ class SparsityController:
         model = plain(model)
         if window_rows < 1:
             raise ConfigError(f"window_rows = {window_rows}: must be at least 1")
+        check_policy(policy)
         check_twin(twin, policy, model, optimizer)
         batch = Example(example)
         proven = prove(model, batch, untrained(model, optimizer))
@@ -235,9 +236,11 @@ class SparsityController:
 
         for _ in range(self._finite.take()):
             record("dropped", "gradients")
-        if progress.rows == 0 and self.plan != self._live.full:
-            cut = "rows" if self.plan.units == self._live.full.units else "shrink"
-            record(cut, "start", before=self._live.full)
+        if progress.rows == 0:
+            self._live.check_states()  # now that there are some: not only when it is to be resized
+            if self.plan != self._live.full:
+                cut = "rows" if self.plan.units == self._live.full.units else "shrink"
+                record(cut, "start", before=self._live.full)
         if rows is None:
             given = labels if labels is not None else scores
             rows = self._batch_rows if given is None else len(given)

@@ -30,10 +30,10 @@ class Example:
         self._kwargs: dict[str, Any] = {}
         if isinstance(inputs, Mapping):
             self._kwargs = dict(inputs)
-        elif isinstance(inputs, Tensor):
-            self._args = (inputs,)
-        else:
+        elif isinstance(inputs, (tuple, list)):
             self._args = tuple(inputs)
+        else:
+            self._args = (inputs,)
         tensors = flatten((self._args, self._kwargs))
         if not tensors or tensors[0].dim() == 0 or len(tensors[0]) == 0:
             raise ConfigError(

@@ -27,8 +27,19 @@ _SHAPING = ("Squeeze", "Unsqueeze", "View", "Reshape", "Select", "Slice", "ToCop
 
 
 def freeze(model: nn.Module) -> nn.Module:
-    """A copy that neither trains nor follows: evaluation mode, no gradients."""
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    """A copy that neither trains nor follows: evaluation mode, no gradients.
+
+    Raises:
+        RunError: the model holds something that cannot be copied.
+    """
+    try:
+        frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    except (RuntimeError, TypeError) as error:
+        raise RunError(
+            f"guardrail: the model {type(model).__name__} cannot be copied in training, and there "
+            f"is nothing to compare with then: {error} (a module that keeps an activation of its "
+            "last pass as an attribute does this: detach it there, or leave the guardrail out)"
+        ) from error
     for param in frozen.parameters():
         param.grad = None
     return frozen

@@ -15,8 +15,10 @@ from stream_prune.sparsity.compiled import make_room
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.exchange import newcomers
 from stream_prune.sparsity.follow import Follower, followers
+from stream_prune.sparsity.groups import named_tensors
 from stream_prune.sparsity.mirror import Mirror
 from stream_prune.sparsity.nested_state import nested, part_of
+from stream_prune.sparsity.optimizer_state import element_states
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
 from stream_prune.sparsity.renew import renew
@@ -81,6 +83,12 @@ class LiveModel:
         self.plan = plan
         make_room()
         return True
+
+    def check_states(self) -> None:
+        """Raises RunError where the optimizer's state will not be able to follow a resize."""
+        for name, tensor in named_tensors(self._model):
+            if name in self.proven.layout.shapes:
+                element_states(self._optimizer, name, tensor)
 
     def _check(self, plan: Plan) -> None:
         """Everything that could refuse to change is asked before anything does."""
@@ -221,6 +229,8 @@ class LiveModel:
 
 def check_budget(proven: Proven, budget: Budget) -> None:
     """Raises ConfigError, with the reasons, when no plan can meet the budget."""
+    if not isinstance(budget, Budget):
+        raise ConfigError(f"budget = {budget!r}: must be a Budget, such as Budget(macs=0.2)")
     cost, widths = proven.cost, least_widths(proven.cost, budget)
     least = cost.share(widths)
     if least <= budget.macs and holds_parameters(cost, budget, widths):

@@ -50,6 +50,10 @@ class Monitoring:
         if reference is not None:
             raise ConfigError("controller.step: a reference needs labels and scores beside it")
         if loss is not None:
+            if isinstance(loss, Tensor) and loss.numel() != 1:
+                raise ConfigError(
+                    f"controller.step: loss has {loss.numel()} values: give the batch's mean loss"
+                )
             told = loss.detach().double() if isinstance(loss, Tensor) else float(loss)
             self._loss, self._rows = self._loss + told * rows, self._rows + rows
             return None if self._drift is None else self._drift.observe_loss(float(told), rows)
@@ -61,16 +65,19 @@ class Monitoring:
 
     def _observe_rows(self, labels: Any, scores: Any, reference: Values | None) -> Signal | None:
         _check_length("scores", scores, len(labels))
+        _check_probabilities("scores", scores)
         known = ~np.isnan(labels)
+        if (known & (labels != 0) & (labels != 1)).any():
+            raise ConfigError("controller.step: labels must be 0 or 1, or NaN where unknown")
         self._loss = self._loss + float(logloss(labels[known], scores[known]).sum())
         self._rows += int(known.sum())
         if reference is not None:
             beside = as_floats(reference)
             _check_length("reference", beside, len(labels))
-            if not ((beside >= 0) & (beside <= 1)).all():
+            _check_probabilities("reference", beside)
+            if np.isnan(beside).any():
                 raise ConfigError(
-                    "controller.step: reference must be probabilities, and some lie outside of "
-                    "[0, 1]: apply a sigmoid to logits"
+                    "controller.step: reference: some are not a number: leave it out of this step"
                 )
             self.reference.observe(labels[known], scores[known], beside[known])
         return None if self._drift is None else self._drift.observe(labels, scores)
@@ -107,6 +114,14 @@ class Monitoring:
         self.reference.load_state_dict(part_of(state, "reference"))
         if self._drift is not None:
             self._drift.load_state_dict(drift)
+
+
+def _check_probabilities(name: str, values: Any) -> None:
+    if ((values < 0) | (values > 1)).any():
+        raise ConfigError(
+            f"controller.step: {name} must be probabilities, and some lie outside of [0, 1]: apply "
+            "a sigmoid to logits"
+        )
 
 
 def _check_length(name: str, values: Any, rows: int) -> None:

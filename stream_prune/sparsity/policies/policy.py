@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from stream_prune.errors import ConfigError
+
 
 class Observation(NamedTuple):
     """What a policy sees when a window ends.
@@ -136,3 +138,17 @@ class Policy(Protocol[S]):
     def rate(self, state: S) -> float:
         """The learning-rate multiplier that goes with the state."""
         ...
+
+
+def check_policy(policy: object) -> None:
+    """Raises ConfigError where it is no policy of units."""
+    if isinstance(policy, type):
+        raise ConfigError(
+            f"policy = {policy.__name__}: is a class: give one with its settings: "
+            f"{policy.__name__}(...)"
+        )
+    if not hasattr(policy, "wants_scores"):
+        raise ConfigError(
+            f"policy = {policy!r}: is no policy of units, such as ADS(); those of single weights "
+            "(DSL, RigL, SET) go with ElementController"
+        )
