@@ -1,0 +1,4 @@
+"""The parts of ``benchmarks/ranking.py``, in the order in which they are used.
+
+``contenders`` (models and variants) · ``cost`` (products, memory, bytes) · ``runs`` · ``figures``.
+"""
