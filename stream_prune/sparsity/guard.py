@@ -106,18 +106,23 @@ class Guard:
         decision: Decision,
     ) -> None:
         """The model has been resized: compare it with the copy of before."""
-        self._settles = decision.settles if isinstance(decision, Shrink) else True
+        self._settles = _settles(decision)
         self.overruled = {"taken_back": float(self._reverts)} if self.outvoted else None
         if frozen is None:
             if self.overruled is not None:
                 self._last = {"verdict": "not compared: the budget wins", **self.overruled}
             self._forget()
             if self._settles:
-                self._spent, self._reverts = 0.0, 0
+                self._end_descent()
             return
         self._blocks.clear()
         self.plan, self.policy_state = plan, policy_state
         self._both.start(frozen)
+
+    def unchanged(self, decision: Decision) -> None:
+        """The decision leads to what is alive: nothing to compare, but a descent may be over."""
+        if _settles(decision):
+            self._end_descent()
 
     def observe(self, labels: Values | None) -> None:
         """Pair what the passes since the last step have scored with their labels.
@@ -188,7 +193,7 @@ class Guard:
             self._reverts += 1
             self._waiting = self._settings.wait_windows
         elif self._settles:
-            self._spent, self._reverts = 0.0, 0
+            self._end_descent()
         elif verdict.trigger == "passed":
             self._spent = verdict.measured["descent"]
         self._forget()
@@ -213,6 +218,9 @@ class Guard:
     def _cost(self, compared: Comparison) -> float:
         """Share of the logloss that the descent has cost so far; gains do not count."""
         return self._spent + max(0.0, compared.relative)
+
+    def _end_descent(self) -> None:
+        self._spent, self._reverts = 0.0, 0
 
     def _forget(self) -> None:
         self.plan, self.policy_state = None, ()
@@ -276,3 +284,8 @@ class Guard:
         before = live if self.plan is None else self.plan
         self._both.load_state_dict(part_of(state, "frozen"), self._layout, live, before)
         self._blocks.load_state_dict(part_of(state, "blocks"))
+
+
+def _settles(decision: Decision) -> bool:
+    """Whether no further step of the same descent follows."""
+    return decision.settles if isinstance(decision, Shrink) else True

@@ -172,6 +172,8 @@ class Readjustment:
         if changed:
             self._resized()
             self._guard.begin(frozen, before, self._progress.policy_state, decision)
+        else:
+            self._guard.unchanged(decision)
         if isinstance(decision, Shrink) and not self._policy.rows_from_start:
             live.resize_tables(capacities(live.full.rows, self._budget))
 

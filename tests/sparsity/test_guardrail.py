@@ -16,7 +16,7 @@ from torch.optim import Adam
 
 from stream_prune.drift import Cusum, DriftMonitor
 from stream_prune.errors import ConfigError, RunError
-from stream_prune.sparsity import Budget, Event, Guardrail, SparsityController, Static
+from stream_prune.sparsity import ADS, Budget, Event, Guardrail, SparsityController, Static
 
 GUARDRAIL = Guardrail(windows=2, wait_windows=2)
 ONCE = Static(warmup_rows=2000, rate_sparse=1.0)
@@ -340,3 +340,17 @@ def test_outputs_that_cannot_be_compared_are_refused_at_the_start(
     else:
         with pytest.raises(ConfigError, match=message):
             construct()
+
+
+def test_a_descent_is_over_though_its_last_step_has_nothing_left_to_remove() -> None:
+    early = Budget(macs=0.6, round_to=16)  # the last steps round to one plan
+    policy = ADS(warmup_rows=2000, shrink_steps=4)
+    controller, model, optimizer = make(policy, budget=early, guardrail=GUARDRAIL)
+    stream = Stream()
+    events = learn(controller, model, optimizer, stream, 48, ruin=True)
+    assert kinds(events) == [("shrink", "warm-up"), ("revert", "worse")]
+    assert controller.summary()["guardrail"]["taken_back_in_this_descent"] == 1
+    events = learn(controller, model, optimizer, stream, 80)
+    assert kinds(events)[-1] == ("keep", "step")
+    assert controller.summary()["budget"]["macs"]["met"]
+    assert controller.summary()["guardrail"]["taken_back_in_this_descent"] == 0
