@@ -122,6 +122,7 @@ class DHENHead(nn.Module):
     Units are what lies inside the interactions: mixtures, hidden units, whole heads, channels,
     cross ranks (:mod:`.interactions`), and the hidden units of both MLPs. What a layer adds up
     and normalises is a residual stream and stays: L and D, and with them the linear interaction.
+    An interaction is narrowed as far as its units go; as a whole it is not taken out.
 
     Differs from the paper in: the paper gives no sizes and leaves open what a layer's modules
     look like inside; dcn is a cross layer of low rank (:class:`.CrossLayer`) rather than
