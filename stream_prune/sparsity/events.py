@@ -16,9 +16,9 @@ class Event:
         kind: "drift" (an alarm), "shrink", "grow" (the model was resized), "rows" (tables were),
             "mask" (weights were masked at the start), "rewire" (masks were moved, or
             units exchanged at constant width),
-            "guardrail" (a comparison ended and the re-adjustment stands), "revert" (it was taken
-            back),
-            "dropped" (an optimizer step, because gradients were not finite).
+            "derive" (the model was taken anew from its twin), "keep" (what the policy wanted is
+            what is alive), "guardrail" (a comparison ended and the re-adjustment stands), "revert"
+            (it was taken back), "dropped" (an optimizer step, because gradients were not finite).
         rows: examples seen so far.
         event_time: of the batch it happened after, ms since the epoch; None if not given.
         trigger: why: "start", "warm-up", "step", "drift", "guardrail" (a standing reference is

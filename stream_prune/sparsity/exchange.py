@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from math import ceil
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from stream_prune.sparsity.allocate import allocate
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import CostModel
+from stream_prune.sparsity.draw import generator
 
 Units = dict[str, tuple[int, ...]]
 
@@ -71,5 +71,4 @@ def newcomers(before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[
 
 def _shuffled(count: int, key: str) -> Tensor:
     """0 to count - 1 in an order that hangs on the key alone."""
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return torch.randperm(count, generator=generator(key))

@@ -31,8 +31,8 @@ class Follower:
 
     def __init__(self, model: nn.Module, proven: Proven, mirror: Mirror, *, rescaled: bool) -> None:
         self.mirror = mirror
-        self._model, self._layout, self._behind = model, proven.layout, proven.behind
-        self._rescaled = rescaled
+        self._model, self._layout, self._rescaled = model, proven.layout, rescaled
+        self._behind = proven.behind if rescaled else {}
 
     def check(self, old: Plan, new: Plan) -> None:
         """Raises RunError where :meth:`resize` could not be done."""
@@ -46,7 +46,7 @@ class Follower:
         resize(self._model, None, self._layout, self.mirror, old, new)
         if self._rescaled:
             rescale(self._model, self._layout, new)
-            statistics.follow(old, new)
+        statistics.follow(old, new)
 
     def renew(self, plan: Plan, grown: Mapping[str, Sequence[int]]) -> None:
         """Units that begin anew in the live model do so in the copy."""

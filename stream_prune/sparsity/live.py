@@ -71,13 +71,14 @@ class LiveModel:
             return False
         layout = self.proven.layout
         self._check(plan)
-        statistics = Statistics(self._model, layout, self.proven.behind)
+        behind = self.proven.behind if self.rescaled else {}
+        statistics = Statistics(self._model, layout, behind)
         if self.rescaled:
             rescale(self._model, layout, self.plan, undo=True)
         resize(self._model, self._optimizer, layout, self._mirror, self.plan, plan)
         if self.rescaled:
             rescale(self._model, layout, plan)
-            statistics.follow(self.plan, plan)
+        statistics.follow(self.plan, plan)
         for follower in self._followers:
             follower.resize(self.plan, plan)
         self.plan = plan

@@ -22,7 +22,9 @@ from stream_prune.sparsity.criteria.criterion import (
 )
 from stream_prune.sparsity.groups import Group, Member, named_tensors
 from stream_prune.sparsity.layout import Layout
+from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
+from stream_prune.stateful import State
 
 
 class _LiveMember(NamedTuple):
@@ -169,10 +171,10 @@ class Collector:
             taken = self._places[member] = taken.to(tensor.device)
         return _LiveMember(tensor, member.axis, taken, len(plan.units[group.name]))
 
-    def state_dict(self) -> dict[str, Tensor | int]:
+    def state_dict(self) -> State:
         kept = self._sums if self._reading is None else self._reading.moments
-        sums = {f"sum/{name}": values.cpu().clone() for name, values in kept.items()}
-        return {"armed": int(self.armed), "steps": self._steps, **sums}
+        sums = {name: values.cpu().clone() for name, values in kept.items()}
+        return {"armed": int(self.armed), "steps": self._steps, **nested("sum", sums)}
 
     def load_state_dict(self, state: dict[str, Any], plan: Plan) -> None:
         """Take up a scored window where it was left; the model must be under ``plan``."""
@@ -180,11 +182,7 @@ class Collector:
         if state["armed"]:
             self.arm(plan)
         self._steps = int(state["steps"])
-        sums = {
-            key.removeprefix("sum/"): value.clone()
-            for key, value in state.items()
-            if key.startswith("sum/")
-        }
+        sums = {name: values.clone() for name, values in part_of(state, "sum").items()}
         if self._reading is None:
             self._sums = sums
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stream_prune.errors import ConfigError, RunError
+from stream_prune.sparsity.draw import generator
 from stream_prune.sparsity.elements.bitmask import from_bits, to_bits
 from stream_prune.sparsity.elements.densities import Spread, kept_weights
 from stream_prune.sparsity.elements.masks import Masks
@@ -158,10 +158,8 @@ class LiveElements:
         self.trained |= any(param.grad is not None for param in self._params.values())
 
     def _generator(self, purpose: str, name: str) -> torch.Generator:
-        """One of its own for everything drawn, so that there is none to save."""
-        key = f"{self._seed}/{purpose}/{self.rewirings}/{name}"
-        seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
-        return torch.Generator().manual_seed(seed)
+        """One of its own for everything drawn."""
+        return generator(f"{self._seed}/{purpose}/{self.rewirings}/{name}")
 
     def state_dict(self) -> State:
         return {
