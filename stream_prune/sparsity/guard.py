@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -16,30 +16,14 @@ from stream_prune.sparsity.frozen import SideBySide, check_outputs, freeze
 from stream_prune.sparsity.guardrail import Guardrail
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.nested_state import nested, part_of
-from stream_prune.sparsity.paired import Comparison, PairedBlocks, as_floats, block_rows, logloss
+from stream_prune.sparsity.paired import PairedBlocks, as_floats, block_rows, logloss
 from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.policies.policy import Decision, Derive, Keep, Shrink
+from stream_prune.sparsity.verdict import Verdict, judge
 from stream_prune.sparsity.watch import Values
 from stream_prune.stateful import State
 
 _PATIENCE = 4  # times the windows, where few examples are labelled
-
-
-class Verdict(NamedTuple):
-    """How a comparison ended.
-
-    Attributes:
-        trigger: "passed", "worse", "drift" (an alarm) or "unlabelled" (too few labels).
-        measured: for the record.
-    """
-
-    trigger: str
-    measured: Mapping[str, float]
-
-    @property
-    def worse(self) -> bool:
-        """The re-adjustment is to be taken back."""
-        return self.trigger == "worse"
 
 
 class Guard:
@@ -157,24 +141,7 @@ class Guard:
         """What a window's end says of the re-adjustment; None where none is compared."""
         if self._settings is None or self.plan is None:
             return None
-        compared = self._blocks.compare()
-        measured = {
-            "rows": compared.rows,
-            "logloss": compared.live,
-            "logloss_before": compared.other,
-            "difference": compared.difference,
-            "error": compared.error,
-            "descent": self._cost(compared),
-        }
-        if alarm:
-            return Verdict("drift", measured)
-        if not self._blocks.ready:
-            return Verdict("unlabelled", measured)
-        harmful = compared.worse(self._settings.significance, 0.0)
-        return Verdict(
-            "worse" if harmful and self._cost(compared) > self._settings.tolerance else "passed",
-            measured,
-        )
+        return judge(self._blocks, self._settings, self._spent, alarm=alarm)
 
     def close(self, verdict: Verdict | None) -> bool:
         """A window is over, and a comparison where there is a verdict; is the policy asked now?
@@ -214,10 +181,6 @@ class Guard:
         if self._settings is None or self.plan is None:
             return self._window_rows
         return self._window_rows * self._settings.windows
-
-    def _cost(self, compared: Comparison) -> float:
-        """Share of the logloss that the descent has cost so far; gains do not count."""
-        return self._spent + max(0.0, compared.relative)
 
     def _end_descent(self) -> None:
         self._spent, self._reverts = 0.0, 0
