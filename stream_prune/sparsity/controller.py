@@ -236,14 +236,15 @@ class SparsityController:
 
         for _ in range(self._finite.take()):
             record("dropped", "gradients")
-        if progress.rows == 0:
+        if rows is None:
+            given = labels if labels is not None else scores
+            rows = self._batch_rows if given is None else len(given)
+        rows = int(rows)
+        if progress.rows == 0 < rows:
             self._live.check_states()  # now that there are some: not only when it is to be resized
             if self.plan != self._live.full:
                 cut = "rows" if self.plan.units == self._live.full.units else "shrink"
                 record(cut, "start", before=self._live.full)
-        if rows is None:
-            given = labels if labels is not None else scores
-            rows = self._batch_rows if given is None else len(given)
         progress.rows += rows
         progress.window_rows += rows
         signal = self._monitoring.observe(loss, labels, scores, reference, rows)

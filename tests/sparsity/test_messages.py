@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.optim import Adafactor, Adam
 
 from stream_prune.errors import ConfigError, RunError
-from stream_prune.sparsity import ADS, Budget, Guardrail, RigL, SparsityController, Static
+from stream_prune.sparsity import (
+    ADS,
+    Budget,
+    DSLUnits,
+    Guardrail,
+    RigL,
+    SparsityController,
+    Static,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +102,12 @@ def test_a_model_that_cannot_be_copied_in_training_has_no_guardrail() -> None:
 
     with pytest.raises(RunError, match=r"Remembering cannot be copied.*leave the guardrail out"):
         learn()
+
+
+def test_the_start_is_told_once_though_the_first_batches_are_empty() -> None:
+    controller, _, _ = make(DSLUnits(anneal_rows=10_000))
+    none = np.empty(0)
+    assert controller.step(labels=none, scores=none) == ()
+    assert [event.kind for event in controller.step(rows=np.int64(50))] == ["shrink"]
+    assert controller.step(labels=none, scores=none) == ()
+    assert type(controller.state_dict()["rows"]) is int  # as checkpoints want it
