@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stream_prune.drift import DriftMonitor
+from stream_prune.drift import Cusum, DriftMonitor
 from stream_prune.sparsity import ADS, Budget, SparsityController
 
 USERS, ITEMS, DIM, CONTEXT = 200, 100, 8, 6
@@ -66,7 +66,7 @@ def main() -> None:
         optimizer,
         policy=ADS(warmup_rows=40_000, shrink_steps=3, regrow_density=0.6, regrow_windows=6),
         budget=Budget(macs=0.2),
-        drift=DriftMonitor(),
+        drift=DriftMonitor(Cusum(rising_only=True)),
         example=inputs[0],
     )
 
