@@ -1,6 +1,6 @@
 """NeuMF, LightGCN and MultVAE on ml-100k: dense, and sparse from the start by DSL.
 
-    python benchmarks/ranking.py [--quick] [--json FILE] [--data FOLDER]
+    python benchmarks/ranking.py [--quick] [--json FILE] [--data FOLDER] [--recbole PYTHON]
 
 All ratings are pairs, each user's split at random into 80 % training, 10 % validation and 10 % test
 pairs (RecBole's default); every item that is not known of a user is ranked. The best epoch is the
@@ -11,7 +11,10 @@ first seed, since a sparse model wants another one than a dense one. A compariso
 seed, and the interval is of the users' paired differences, averaged over the seeds.
 
 The papers' steps between two rewirings (100 to 3000) are for data fifty times as large; here there
-are 40 rewirings in a run. ``--quick``: one seed, three variants of DSL, one rate, a few epochs:
+are 40 rewirings in a run. ``--recbole`` names the interpreter of an environment with RecBole 1.2.1:
+its own dense models are then trained on the same split, at the same sizes, rate and epochs.
+
+``--quick``: one seed, three variants of DSL, one rate, a few epochs:
 nothing is learned to the end, so its figures say that it runs, not how good a model is.
 """
 
@@ -21,8 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from compare_rankings.contenders import CONTENDERS, QUICK, VARIANTS
+from compare_rankings.contenders import CONTENDERS, DENSE, QUICK, VARIANTS
 from compare_rankings.figures import compared, flat
+from compare_rankings.peer import peer_figures
 from compare_rankings.runs import at_best_rate
 from record import Figure, finish, parser
 
@@ -35,6 +39,7 @@ SEEDS = (0, 1, 2)
 def main() -> None:
     options = parser("NeuMF, LightGCN and MultVAE, dense and by DSL, on ml-100k.")
     options.add_argument("--data", type=Path, default=Path("data/ml-100k"), metavar="FOLDER")
+    options.add_argument("--recbole", type=Path, metavar="PYTHON", help="also run RecBole's models")
     given = options.parse_args()
     torch.set_num_threads(1)
     parts = split(movielens_100k.implicit(given.data))
@@ -49,6 +54,9 @@ def main() -> None:
             for outcome in at_best_rate(name, contender, parts, variant, seeds)
         ]
         figures += compared(name, outcomes)
+        if given.recbole is not None:
+            dense = [outcome for outcome in outcomes if outcome.variant == DENSE]
+            figures += peer_figures(given.recbole, name, contender.epochs, parts, dense)
         runs += [{"model": name, **flat(outcome)} for outcome in outcomes]
     finish(figures, given.json, seeds=list(seeds), quick=given.quick, runs=runs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from compare_rankings.contenders import CONTENDERS, DENSE, VARIANTS, Contender, Variant
 from compare_rankings.cost import Masked, disk_bytes, products, training_bytes
 from compare_rankings.figures import compared, flat
+from compare_rankings.peer import peer_figures
 from compare_rankings.runs import at_best_rate
 
 from stream_prune.interactions import InteractionLog
@@ -134,3 +136,32 @@ def test_every_model_is_compared_dense_and_at_four_sparsities() -> None:
     assert list(CONTENDERS) == ["NeuMF", "LightGCN", "MultVAE"]
     plain = [variant.sparsity for variant in VARIANTS if variant.spread == "uniform"]
     assert plain == [0.0, 0.5, 0.8, 0.9, 0.95]
+
+
+def test_recboles_models_get_the_same_split_rate_and_seed(
+    parts: InteractionSplit, tmp_path: Path
+) -> None:
+    contender = Contender(
+        make=lambda parts: MultVAE(MultVAEConfig(24, hidden=(16,), latent=4)),
+        batches=lambda parts: WholeUsers(parts.train, 10),
+        example=lambda parts: (torch.rand(4, 24),),
+        examples=10,
+        epochs=1,
+        rates=(0.01,),
+    )
+    dense = at_best_rate("MultVAE", contender, parts, DENSE, (4,))
+    seen, ours = tmp_path / "seen", dense[0].test
+    interpreter = tmp_path / "python"
+    answer = json.dumps({"recall": ours.recall + 0.01, "ndcg": ours.ndcg + 0.5})
+    interpreter.write_text(
+        f'#!/bin/sh\necho "$2 $4 $5 $6" > {seen}\ncat "$3/ml/ml.test.inter" >> {seen}\n'
+        f"echo noise\necho '{answer}'\n"
+    )
+    interpreter.chmod(0o755)
+    recall, ndcg = peer_figures(interpreter, "MultVAE", 1, parts, dense)
+    first, header, *pairs = seen.read_text().splitlines()
+    assert (first, header) == ("MultVAE 1 0.01 4", "user_id:token\titem_id:token")
+    assert [tuple(map(int, pair.split("\t"))) for pair in pairs] == list(
+        zip(parts.test.users.tolist(), parts.test.items.tolist(), strict=True)
+    )
+    assert (recall.value, recall.holds, ndcg.holds) == (ours.recall, True, False)
