@@ -19,7 +19,7 @@ def peer_figures(
 ) -> list[Figure]:
     """The dense runs' means beside RecBole's, at the same rate and seeds, and whether they agree.
 
-    They do where they differ by less than 1.96 standard errors of a mean over users: the two learn
+    They do where they differ by at most 1.96 standard errors of a mean over users: the two learn
     from other random numbers, and their users are the same.
 
     Args:
@@ -38,7 +38,8 @@ def peer_figures(
         ours = float(np.mean([getattr(run.test, metric) for run in dense]))
         users = np.mean([getattr(run.test, f"{metric}s") for run in dense], axis=0)
         near = 1.96 * float(users.std(ddof=1)) / len(users) ** 0.5
-        mean, holds = float(np.mean(theirs)), abs(float(np.mean(theirs)) - ours) < near
+        mean = float(np.mean(theirs))
+        holds = abs(mean - ours) <= near
         label = f"{name} dense beside RecBole's own: {title}"
         figures.append(Figure(label, ours, "", f"{mean:.4f} +- {near:.4f}", holds))
     return figures
