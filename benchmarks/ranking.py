@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 
 def main() -> None:
     options = parser("NeuMF, LightGCN and MultVAE, dense and by DSL, on ml-100k.")
-    options.add_argument("--data", type=Path, default=Path("data/ml-100k"), metavar="FOLDER")
+    options.add_argument("--data", type=Path, default=Path("runs/ml-100k"), metavar="FOLDER")
     options.add_argument("--recbole", type=Path, metavar="PYTHON", help="also run RecBole's models")
     given = options.parse_args()
     torch.set_num_threads(1)
