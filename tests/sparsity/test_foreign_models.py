@@ -84,6 +84,7 @@ def test_it_trains_through_shrink_and_grow_and_what_stays_dense_is_named(
             rate_grown=1.0,
             regrow_density=0.95,
             regrow_windows=2,
+            regrow_steps=1,
             settle_windows=0,
         ),
         budget=Budget(macs=0.75, min_units=4, round_to=4),
