@@ -61,7 +61,7 @@ def test_a_policys_parameter_out_of_range_names_file_and_key(tmp_path: Path, ans
         ("tables.capacity={nobody: 9}", "tables.capacity.nobody"),
         ("device=cuda", "device = 'cuda'"),
         ("sparsity={budget: {macs: 0.5}, parameters: {regrow_density: 0.2}}", "regrow_density"),
-        ("sparsity={budget: {macs: 0.5}}", "sparsity.parameters.regrow_density = 0.4"),
+        ("sparsity={budget: {macs: 0.9}}", "sparsity.parameters.regrow_density = 0.8"),
         ("sparsity={budget: {macs: 0.0001}}", "sparsity.budget.macs"),
         (
             "sparsity={budget: {macs: 1.0}, policy: dsl_units, parameters: {anneal_rows: 9}}",
