@@ -24,7 +24,7 @@ quickstart: $(VENV)/.installed  ## run the main job on the flights of 2013 (unde
 	@$(BIN)/stream-prune quickstart $(ARGS)
 
 test: $(VENV)/.dev  ## install what the tests need and run all of them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(if $(CI),REQUIRE_BROKER=1 )$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(VENV)/.dev  ## check style, types and the direction of imports
 	$(BIN)/ruff check .
