@@ -1,0 +1,100 @@
+"""Where the row of an id is: one look-up for all tables of a model, whatever their sizes.
+
+A table's ids are sorted by their hash, and a directory says where each value of the hash's first
+bits begins. Some buckets hold several ids, so a look-up compares as many places as the fullest
+bucket has. The arrays are of NumPy, take 24 to 32 bytes an id, and are never changed: threads may
+share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]
+
+_MIXING = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, TAOCP 3, section 6.4
+_FOLD = np.uint64(29)
+_AT_ONCE = 1024  # up to so many ids, comparing every place at once is faster than going on by one
+_NOBODY = np.int64(-1)
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """The rows of F tables, numbered one table after another: the cold row, then its ids' rows.
+
+    In ``keys`` each table has its ids in the order of their hashes, and after them some places that
+    nobody has, so that a look-up which runs past the last id never meets the next table's.
+    """
+
+    _keys: Ids
+    _rows: Ids
+    _cold: Ids
+    _directory: Ids
+    _first: Ids
+    _shift: npt.NDArray[np.uint64]
+    _steps: Ids
+
+    @classmethod
+    def of(cls, tables: Sequence[Ids]) -> RowIndex:
+        """An index of the ids of each table [V]; a table's ids differ from one another."""
+        bits = np.array([max(1, len(ids).bit_length()) for ids in tables], np.uint64)
+        shift = np.uint64(64) - bits
+        buckets = [_buckets(ids, by) for ids, by in zip(tables, shift, strict=True)]
+        counts = [
+            np.bincount(bucket, minlength=1 << int(size))
+            for bucket, size in zip(buckets, bits, strict=True)
+        ]
+        fullest = max(1, *(int(count.max()) for count in counts))
+        spare = np.full(fullest, _NOBODY)
+        cold = np.cumsum([0, *(len(ids) + 1 for ids in tables[:-1])])
+        keys, rows, directory, place = [], [], [], 0
+        for ids, first, bucket, count in zip(tables, cold, buckets, counts, strict=True):
+            order = np.argsort(bucket, kind="stable")
+            keys += [ids[order], spare]
+            rows += [first + 1 + order, spare]
+            directory.append(place + np.cumsum(count) - count)
+            place += len(ids) + fullest
+        first_bucket = np.cumsum([0, *(len(starts) for starts in directory[:-1])])
+        return cls(
+            np.concatenate(keys),
+            np.concatenate(rows),
+            cold,
+            np.concatenate(directory),
+            first_bucket,
+            shift,
+            np.arange(fullest),
+        )
+
+    def rows(self, ids: Ids, lengths: int | Ids) -> Ids:
+        """The row [n] of each id; that of an id which its table does not know is the cold one.
+
+        Args:
+            ids: [n], one table's after another's.
+            lengths: how many belong to each table: one number for all of them, or [F].
+        """
+        rows = self._cold.repeat(lengths)
+        bucket = _buckets(ids, self._shift.repeat(lengths)) + self._first.repeat(lengths)
+        start = self._directory[bucket]
+        if len(ids) <= _AT_ONCE:
+            hits = self._keys[start[:, None] + self._steps] == ids[:, None]
+            return np.where(hits.any(axis=1), self._rows[start + hits.argmax(axis=1)], rows)
+        searched = np.arange(len(ids))
+        for step in self._steps:
+            at = start[searched] + step
+            found = self._keys[at] == ids[searched]
+            rows[searched[found]] = self._rows[at[found]]
+            searched = searched[~found]
+            if not len(searched):
+                break
+        return rows
+
+
+def _buckets(ids: Ids, shift: np.uint64 | npt.NDArray[np.uint64]) -> Ids:
+    """The first bits of the ids' hashes, all but ``shift`` of them."""
+    words = ids.view(np.uint64)
+    hashes = (words ^ (words >> _FOLD)) * _MIXING
+    return (hashes >> shift).view(np.int64)
