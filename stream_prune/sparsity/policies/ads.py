@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Observation, Shrink
@@ -104,6 +104,9 @@ class ADS:
     ['Shrink', 'Shrink', 'Keep', 'Keep']
     """
 
+    rows_from_start: ClassVar[bool] = True
+    starts_sparse: ClassVar[bool] = False
+
     warmup_rows: int = 50_000
     shrink_steps: int = 4
     settle_windows: int = 4
@@ -135,14 +138,6 @@ class ADS:
             raise ConfigError(f"ads.regrow_density = {self.regrow_density}: must be in (0, 1]")
         if self.clock_rows is not None and self.clock_rows < 1:
             raise ConfigError(f"ads.clock_rows = {self.clock_rows}: must be positive or left out")
-
-    @property
-    def rows_from_start(self) -> bool:
-        return True
-
-    @property
-    def starts_sparse(self) -> bool:
-        return False
 
     def initial(self, budget: float) -> ADSState:
         if self.regrow_density <= budget:

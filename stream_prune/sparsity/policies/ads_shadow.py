@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.policy import Decision, Derive, Keep, Observation
@@ -77,6 +77,9 @@ class ADSShadow:
     ['Keep', 'Derive', 'Keep', 'Keep', 'Derive', 'Keep']
     """
 
+    rows_from_start: ClassVar[bool] = True
+    starts_sparse: ClassVar[bool] = False
+
     warmup_rows: int = 50_000
     every_rows: int | None = 100_000
     drift: bool = True
@@ -100,14 +103,6 @@ class ADSShadow:
             raise ConfigError(
                 f"ads_shadow.distill_weight = {self.distill_weight}: must be in (0, 1]"
             )
-
-    @property
-    def rows_from_start(self) -> bool:
-        return True
-
-    @property
-    def starts_sparse(self) -> bool:
-        return False
 
     def initial(self, budget: float) -> ADSShadowState:
         del budget  # any will do

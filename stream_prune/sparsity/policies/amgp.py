@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.policy import Decision, Grow, Keep, Observation, Shrink
@@ -62,6 +62,9 @@ class AMGP:
     (['Shrink', 'Grow', 'Shrink', 'Grow'], False)
     """
 
+    rows_from_start: ClassVar[bool] = True
+    starts_sparse: ClassVar[bool] = False
+
     total_rows: int
     warmup_rows: int = 50_000
     cycles: int = 4
@@ -82,14 +85,6 @@ class AMGP:
             raise ConfigError(f"amgp.prune_share = {self.prune_share}: must be in (0, 1)")
         if not self.rate_sparse > 0:
             raise ConfigError(f"amgp.rate_sparse = {self.rate_sparse}: must be positive")
-
-    @property
-    def rows_from_start(self) -> bool:
-        return True
-
-    @property
-    def starts_sparse(self) -> bool:
-        return False
 
     def initial(self, budget: float) -> AMGPState:
         if budget == 1:

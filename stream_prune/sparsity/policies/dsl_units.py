@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.element_policy import annealed
@@ -56,6 +56,9 @@ class DSLUnits:
     (0.3, 'random')
     """
 
+    rows_from_start: ClassVar[bool] = True
+    starts_sparse: ClassVar[bool] = True
+
     anneal_rows: int
     every_rows: int = 20_000
     fraction: float = 0.5
@@ -72,14 +75,6 @@ class DSLUnits:
                 f"dsl_units.fraction_end = {self.fraction_end}: must be in [0, fraction = "
                 f"{self.fraction}]"
             )
-
-    @property
-    def rows_from_start(self) -> bool:
-        return True
-
-    @property
-    def starts_sparse(self) -> bool:
-        return True
 
     def initial(self, budget: float) -> DSLUnitsState:
         if budget == 1:

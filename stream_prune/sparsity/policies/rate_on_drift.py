@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.policy import Decision, Keep, Observation
@@ -39,6 +39,9 @@ class RateOnDrift:
     [1.0, 2.0, 2.0, 1.0]
     """
 
+    rows_from_start: ClassVar[bool] = True
+    starts_sparse: ClassVar[bool] = False
+
     raised: float = 3.0
     raised_rows: int = 32_768
 
@@ -47,14 +50,6 @@ class RateOnDrift:
             raise ConfigError(f"rate_on_drift.raised = {self.raised}: must be positive")
         if self.raised_rows < 1:
             raise ConfigError(f"rate_on_drift.raised_rows = {self.raised_rows}: must be at least 1")
-
-    @property
-    def rows_from_start(self) -> bool:
-        return True
-
-    @property
-    def starts_sparse(self) -> bool:
-        return False
 
     def initial(self, budget: float) -> RateOnDriftState:
         if budget != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.policies.policy import Decision, Keep, Observation, Shrink
@@ -29,6 +29,9 @@ class Static:
     incrementally with a fixed mask. With ``shrink_steps`` above one the descent is gradual.
     """
 
+    rows_from_start: ClassVar[bool] = False
+    starts_sparse: ClassVar[bool] = False
+
     warmup_rows: int = 50_000
     shrink_steps: int = 1
     rate_sparse: float = 1.0
@@ -40,14 +43,6 @@ class Static:
             raise ConfigError(f"static.shrink_steps = {self.shrink_steps}: must be at least 1")
         if not self.rate_sparse > 0:
             raise ConfigError(f"static.rate_sparse = {self.rate_sparse}: must be positive")
-
-    @property
-    def rows_from_start(self) -> bool:
-        return False
-
-    @property
-    def starts_sparse(self) -> bool:
-        return False
 
     def initial(self, budget: float) -> StaticState:
         del budget  # any will do
