@@ -39,3 +39,14 @@ def normalized_entropy(logloss: float, positives: int, rows: int) -> float | Non
     """
     entropy = base_entropy(positives, rows)
     return logloss / entropy if entropy > 0 else None
+
+
+def relative_cross_entropy(ne: float | None) -> float | None:
+    """By how many percent the logloss lies below that of always answering the base rate.
+
+    The same as NE, told the other way round: 0 is no better, 100 is perfect.
+
+    >>> relative_cross_entropy(0.75)
+    25.0
+    """
+    return None if ne is None else 100 * (1 - ne)

@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from stream_prune.errors import ConfigError
 from stream_prune.evaluation.auc import StreamAuc, auc
-from stream_prune.evaluation.calibration import calibration
-from stream_prune.evaluation.entropy import losses, normalized_entropy
+from stream_prune.evaluation.calibration import ece
+from stream_prune.evaluation.entropy import normalized_entropy, relative_cross_entropy
+from stream_prune.evaluation.sliding import Sliding
+from stream_prune.evaluation.sums import Sums
 from stream_prune.stateful import State
 
 Floats = npt.NDArray[np.floating]
 Record = dict[str, float | int | None]
 
-
-@dataclass
-class Sums:
-    """What NE and calibration need to know of a stretch of the stream."""
-
-    rows: int = 0
-    positives: int = 0
-    loss: float = 0.0
-    expected: float = 0.0
-
-    @classmethod
-    def of(cls, labels: Floats, scores: Floats) -> Sums:
-        """The sums of labels [B] and probabilities [B]."""
-        return cls(
-            len(labels),
-            int((labels > 0.5).sum()),
-            float(losses(labels, scores).sum()),
-            float(scores.sum(dtype=np.float64)),
-        )
-
-    def add(self, other: Sums) -> None:
-        self.rows += other.rows
-        self.positives += other.positives
-        self.loss += other.loss
-        self.expected += other.expected
-
-    @property
-    def logloss(self) -> float | None:
-        return self.loss / self.rows if self.rows else None
-
-    @property
-    def ne(self) -> float | None:
-        if not self.rows:
-            return None
-        return normalized_entropy(self.loss / self.rows, self.positives, self.rows)
-
-    @property
-    def calibration(self) -> float | None:
-        return calibration(self.expected, self.positives)
+AT_INTERVALS = (
+    *(f"sliding_{name}" for name in ("ne", "logloss", "auc", "calibration", "ece", "rce")),
+    "auc_cumulative",
+    "ece_cumulative",
+)
+"""Figures that look at many rows, which is why they come at every so many windows only."""
 
 
 class Prequential:
     """Judges window after window, with running totals.
 
     Arguments:
-        sliding_rows: examples in the sliding window of the exact AUC.
-        sliding_every: the sliding AUC is computed at every so many windows with labels (it sorts
-            ``sliding_rows`` scores), and by :meth:`summary`.
+        sliding_rows: examples in the sliding window of the exact figures.
+        sliding_every: the figures named :data:`AT_INTERVALS` are computed at every so many windows
+            with labels (they sort ``sliding_rows`` scores).
         from_rows: evaluated rows that count as warm-up; figures named ``after_warmup`` leave them
             out.
     """
@@ -87,8 +53,7 @@ class Prequential:
         self._late = Sums()
         self._early_auc = StreamAuc()
         self._late_auc = StreamAuc()
-        self._ring_labels = np.zeros(sliding_rows, np.float32)
-        self._ring_scores = np.zeros(sliding_rows, np.float32)
+        self._sliding = Sliding(sliding_rows)
 
     @property
     def evaluated(self) -> int:
@@ -101,9 +66,10 @@ class Prequential:
         Arguments: ``labels`` [B] of 0, 1 and NaN (unlabelled: counted, not judged); ``scores`` [B],
         the probabilities given before any of these rows was learned.
 
-        The record: rows, labelled, positives, logloss, ne, auc (exact), calibration of this window;
-        ne_cumulative, and sliding_auc (None but every ``sliding_every`` windows). ``ne`` divides
-        this window's logloss by the entropy of the running base rate, this window included.
+        The record: rows, labelled, positives, and logloss, ne, rce, auc (exact), calibration, ece
+        of this window; the same of all rows so far, named ``cumulative``; those of
+        :data:`AT_INTERVALS` are None but every ``sliding_every`` windows. ``ne`` divides this
+        window's logloss by the entropy of the running base rate, this window included.
 
         Raises:
             ValueError: labels and scores differ in length, or a score is no probability.
@@ -121,27 +87,37 @@ class Prequential:
         self._late.add(Sums.of(y[warmup:], p[warmup:]) if warmup else window)
         self._early_auc.add(y[:warmup], p[:warmup])
         self._late_auc.add(y[warmup:], p[warmup:])
-        self._slide(y, p)
+        self._windows += len(y) > 0
+        self._sliding.add(y, p)
         due = window.rows > 0 and self._windows % self._every == 0
-        logloss = window.logloss
+        logloss, ne = window.logloss, None
+        if logloss is not None:
+            ne = normalized_entropy(logloss, self._all.positives, self._all.rows)
         return {
             "rows": len(labels),
             "labelled": window.rows,
             "positives": window.positives,
             "logloss": logloss,
-            "ne": None
-            if logloss is None
-            else normalized_entropy(logloss, self._all.positives, self._all.rows),
+            "ne": ne,
+            "rce": relative_cross_entropy(ne),
             "auc": auc(y, p) if window.rows else None,
             "calibration": window.calibration,
+            "ece": ece(y, p),
             "ne_cumulative": self._all.ne,
-            "sliding_auc": self.sliding_auc() if due else None,
+            "logloss_cumulative": self._all.logloss,
+            "rce_cumulative": relative_cross_entropy(self._all.ne),
+            "calibration_cumulative": self._all.calibration,
+            **(self._at_intervals() if due else dict.fromkeys(AT_INTERVALS)),
         }
+
+    def _at_intervals(self) -> Record:
+        whole = self._early_auc + self._late_auc
+        cumulative = {"auc_cumulative": whole.value, "ece_cumulative": whole.reliability().ece}
+        return {**self._sliding.figures(), **cumulative}
 
     def sliding_auc(self) -> float | None:
         """Exact AUC of the last ``sliding_rows`` labelled rows."""
-        n = min(self._all.rows, len(self._ring_scores))
-        return auc(self._ring_labels[:n], self._ring_scores[:n]) if n else None
+        return self._sliding.auc()
 
     def summary(self) -> Record:
         """Figures over the whole stream and after the warm-up.
@@ -154,59 +130,49 @@ class Prequential:
             "rows": self._rows,
             "labelled": self._all.rows,
             "positives": self._all.positives,
-            "logloss": self._all.logloss,
-            "ne": self._all.ne,
-            "auc": whole.value,
-            "auc_error": whole.error,
-            "calibration": self._all.calibration,
+            **_figures(self._all, whole, ""),
             "sliding_auc": self.sliding_auc(),
             "warmup_rows": self.from_rows,
-            "logloss_after_warmup": self._late.logloss,
-            "ne_after_warmup": self._late.ne,
-            "auc_after_warmup": self._late_auc.value,
-            "auc_after_warmup_error": self._late_auc.error,
-            "calibration_after_warmup": self._late.calibration,
+            **_figures(self._late, self._late_auc, "_after_warmup"),
         }
-
-    def _slide(self, labels: Floats, scores: Floats) -> None:
-        """Put rows into the ring; row number r of the stream has place r modulo the ring's size."""
-        self._windows += len(labels) > 0
-        size = len(self._ring_scores)
-        kept = min(len(labels), size)
-        places = np.arange(self._all.rows - kept, self._all.rows) % size
-        self._ring_labels[places] = labels[len(labels) - kept :]
-        self._ring_scores[places] = scores[len(scores) - kept :]
 
     def state_dict(self) -> State:
-        state: State = {
-            "windows": self._windows,
-            "rows": self._rows,
-            "ring_labels": torch.from_numpy(self._ring_labels.copy()),
-            "ring_scores": torch.from_numpy(self._ring_scores.copy()),
-        }
+        state: State = {"windows": self._windows, "rows": self._rows}
         for name, sums in (("all", self._all), ("late", self._late)):
             state |= {f"{name}.{field}": value for field, value in vars(sums).items()}
-        for name, stream_auc in (("early_auc", self._early_auc), ("late_auc", self._late_auc)):
-            state |= {f"{name}.{key}": value for key, value in stream_auc.state_dict().items()}
+        for name, part in self._parts().items():
+            state |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
         return state
 
     def load_state_dict(self, state: State) -> None:
         self._windows = _int(state["windows"])
         self._rows = _int(state["rows"])
-        self._ring_labels = _array(state["ring_labels"])
-        self._ring_scores = _array(state["ring_scores"])
         for name, sums in (("all", self._all), ("late", self._late)):
             for field in vars(sums):
                 setattr(sums, field, state[f"{name}.{field}"])
-        for name, stream_auc in (("early_auc", self._early_auc), ("late_auc", self._late_auc)):
-            stream_auc.load_state_dict({"counts": state[f"{name}.counts"]})
+        for name, part in self._parts().items():
+            start = f"{name}."
+            part.load_state_dict(
+                {key.removeprefix(start): v for key, v in state.items() if key.startswith(start)}
+            )
+
+    def _parts(self) -> dict[str, StreamAuc | Sliding]:
+        early, late = self._early_auc, self._late_auc
+        return {"early_auc": early, "late_auc": late, "sliding": self._sliding}
+
+
+def _figures(sums: Sums, stream_auc: StreamAuc, suffix: str) -> Record:
+    return {
+        f"logloss{suffix}": sums.logloss,
+        f"ne{suffix}": sums.ne,
+        f"rce{suffix}": relative_cross_entropy(sums.ne),
+        f"auc{suffix}": stream_auc.value,
+        f"auc{suffix}_error": stream_auc.error,
+        f"calibration{suffix}": sums.calibration,
+        f"ece{suffix}": stream_auc.reliability().ece,
+    }
 
 
 def _int(value: object) -> int:
     assert isinstance(value, int)
     return value
-
-
-def _array(value: object) -> npt.NDArray[np.float32]:
-    assert isinstance(value, torch.Tensor)
-    return value.cpu().numpy().copy()

@@ -104,3 +104,23 @@ def test_what_is_no_probability_is_refused():
 def test_settings_out_of_range_are_refused_by_name():
     with pytest.raises(ConfigError, match="sliding_every = 0: must be 1 or more"):
         Prequential(sliding_every=0)
+
+
+def test_the_figures_of_a_window_are_those_that_one_computes_by_hand():
+    labels = np.array([1, 0, 1, 0], np.float32)
+    scores = np.array([0.6, 0.6, 0.9, 0.1], np.float32)
+    prequential = Prequential(sliding_rows=4, sliding_every=2)
+    first = prequential.add(labels, scores)
+    logloss = -np.log([0.6, 0.4, 0.9, 0.9]).mean()
+    assert first["logloss"] == pytest.approx(logloss, rel=1e-6)
+    assert first["rce"] == pytest.approx(100 * (1 - logloss / math.log(2)), rel=1e-5)
+    assert first["ece"] == pytest.approx((2 * 0.1 + 0.1 + 0.1) / 4, abs=1e-6)
+    assert first["sliding_ne"] is None
+    second = prequential.add(1 - labels, scores)
+    assert second["sliding_auc"] == 1 - first["auc"]  # the ring holds the last four rows alone
+    assert second["sliding_logloss"] == pytest.approx(second["logloss"], rel=1e-6)
+    assert second["sliding_ece"] == second["ece"]
+    assert second["logloss_cumulative"] == pytest.approx((first["logloss"] + second["logloss"]) / 2)
+    assert second["calibration_cumulative"] == pytest.approx(4.4 / 4, rel=1e-6)
+    assert second["auc_cumulative"] == pytest.approx(0.5)
+    assert second["ece_cumulative"] == pytest.approx((0.4 * 2 + 0.1 * 4 + 0.4 * 2) / 8, abs=1e-3)
