@@ -8,7 +8,7 @@ import numpy as np
 from record import Figure
 
 from compare_rankings.contenders import DENSE
-from compare_rankings.runs import Outcome
+from compare_rankings.outcome import Outcome
 
 
 def compared(name: str, outcomes: list[Outcome]) -> list[Figure]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from record import Figure
 
-from compare_rankings.runs import Outcome
+from compare_rankings.outcome import Outcome
 from stream_prune.training.interaction_split import InteractionSplit
 
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from compare_rankings.contenders import DENSE, Contender, Variant
-from compare_rankings.cost import Masked, Products, disk_bytes, products, training_bytes
-from stream_prune.evaluation.ranking import Ranking
+from compare_rankings.cost import Masked, disk_bytes, products, training_bytes
+from compare_rankings.kept import kept
+from compare_rankings.outcome import Outcome
 from stream_prune.sparsity import DSL, ElementController
 from stream_prune.training.fit_ranking import FitConfig, fit
 from stream_prune.training.interaction_split import InteractionSplit
 
 REWIRINGS = 40
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One run: figures of its best epoch, and what it costs."""
-
-    variant: Variant
-    seed: int
-    rate: float
-    epoch: int
-    validation: float
-    test: Ranking
-    run: Products
-    left: Products
-    training_bytes: int
-    disk_bytes: int
-    seconds: float
 
 
 def at_best_rate(
@@ -41,9 +25,19 @@ def at_best_rate(
     parts: InteractionSplit,
     variant: Variant,
     seeds: tuple[int, ...],
+    folder: Path | None = None,
 ) -> list[Outcome]:
-    """A run for every seed, at the rate with the best validation NDCG of the first one."""
-    tried = [trained(contender, parts, variant, seeds[0], rate) for rate in contender.rates]
+    """A run for every seed, at the rate with the best validation NDCG of the first one.
+
+    Arguments: ``folder`` keeps finished runs; None: they are made again each time.
+    """
+
+    def run(seed: int, rate: float) -> Outcome:
+        title = f"{name} {variant.name}, {contender.epochs} epochs, rate {rate}, seed {seed}"
+        file = None if folder is None else folder / f"{title}.npz"
+        return kept(file, lambda: trained(contender, parts, variant, seed, rate))
+
+    tried = [run(seeds[0], rate) for rate in contender.rates]
     best = max(tried, key=lambda outcome: outcome.validation)
     for outcome in tried:
         print(
@@ -51,7 +45,7 @@ def at_best_rate(
             f"{outcome.validation:.4f} at epoch {outcome.epoch}, {outcome.seconds:.0f} s",
             flush=True,
         )
-    return [best, *(trained(contender, parts, variant, seed, best.rate) for seed in seeds[1:])]
+    return [best, *(run(seed, best.rate) for seed in seeds[1:])]
 
 
 def trained(

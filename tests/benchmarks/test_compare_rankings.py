@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,15 @@ from stream_prune.sparsity.cost import dense_cost
 from stream_prune.sparsity.example import Example
 from stream_prune.training.implicit_batches import WholeUsers
 from stream_prune.training.interaction_split import InteractionSplit, split
+
+SMALL = Contender(
+    make=lambda parts: MultVAE(MultVAEConfig(24, hidden=(16,), latent=4)),
+    batches=lambda parts: WholeUsers(parts.train, 10),
+    example=lambda parts: (torch.rand(4, 24),),
+    examples=10,
+    epochs=3,
+    rates=(1e-5, 0.01),
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,18 +99,10 @@ def test_lightgcns_products_are_counted_edge_by_edge(parts: InteractionSplit) ->
 
 
 def test_runs_are_compared_with_the_dense_model_of_their_seed(parts: InteractionSplit) -> None:
-    contender = Contender(
-        make=lambda parts: MultVAE(MultVAEConfig(24, hidden=(16,), latent=4)),
-        batches=lambda parts: WholeUsers(parts.train, 10),
-        example=lambda parts: (torch.rand(4, 24),),
-        examples=10,
-        epochs=3,
-        rates=(1e-5, 0.01),
-    )
     outcomes = [
         outcome
         for variant in (DENSE, Variant(0.5), Variant(0.5, "erk"))
-        for outcome in at_best_rate("MultVAE", contender, parts, variant, (0, 1))
+        for outcome in at_best_rate("MultVAE", SMALL, parts, variant, (0, 1))
     ]
     assert [outcome.seed for outcome in outcomes] == [0, 1] * 3
     dense, masked = outcomes[0], outcomes[2]
@@ -165,3 +167,14 @@ def test_recboles_models_get_the_same_split_rate_and_seed(
         zip(parts.test.users.tolist(), parts.test.items.tolist(), strict=True)
     )
     assert (recall.value, recall.holds, ndcg.holds) == (ours.recall, True, False)
+
+
+def test_a_finished_run_is_kept_and_not_made_again(
+    parts: InteractionSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contender = replace(SMALL, rates=(0.01,))
+    (made,) = at_best_rate("MultVAE", contender, parts, Variant(0.5), (0,), tmp_path)
+    monkeypatch.setattr("compare_rankings.runs.trained", None)  # it cannot be made again
+    (again,) = at_best_rate("MultVAE", contender, parts, Variant(0.5), (0,), tmp_path)
+    assert flat(again) == flat(made)
+    np.testing.assert_array_equal(again.test.ndcgs, made.test.ndcgs)
