@@ -10,6 +10,7 @@ from typing import Any
 from stream_prune.artifact.format import MODEL, canonical_json, read_json
 from stream_prune.artifact.lineage import Lineage
 from stream_prune.artifact.packed import PackedCard
+from stream_prune.artifact.stored_rows import NUMBERS
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 
@@ -42,9 +43,11 @@ class HeadCard:
 class ModelCard:
     """The content of ``model.json``.
 
-    ``numbers`` names how weights are stored; ``logit_tolerance`` is how far a score may be from
-    the trainer's (see :data:`LOGIT_TOLERANCE`); ``plan`` holds the kept units, if any were removed;
-    ``packed`` tells which of the head's tensors are stored without their zeros.
+    ``numbers`` names how embedding rows are stored (the head is always float32);
+    ``logit_tolerance`` is how far a logit may be from the trainer's, relative to max(1, |logit|):
+    :data:`LOGIT_TOLERANCE` for float32, else twice what was found when it was written; ``plan``
+    holds the kept units, if any were removed; ``packed`` tells which of the head's tensors are
+    stored without their zeros.
     """
 
     head: HeadCard
@@ -98,8 +101,10 @@ class ModelCard:
                 f"{path}: the feature specification has the fingerprint "
                 f"{card.spec.fingerprint[:12]}, the model was trained with {fingerprint[:12]}"
             )
-        if card.numbers != "float32":
-            raise RunError(f"{path}: numbers = {card.numbers!r}: this version reads float32 only")
+        if card.numbers not in NUMBERS:
+            raise RunError(
+                f"{path}: numbers = {card.numbers!r}: this version reads {', '.join(NUMBERS)}"
+            )
         names = [column.name for column in card.spec.categorical]
         if [table.name for table in card.tables] != names:
             raise RunError(f"{path}: tables and categorical columns differ")

@@ -25,6 +25,7 @@ from stream_prune.artifact.format import verify as verify_files
 from stream_prune.artifact.model_card import ModelCard
 from stream_prune.artifact.packed import read_packed
 from stream_prune.artifact.requests import Columns, Inputs, RequestEncoder
+from stream_prune.artifact.stored_rows import StoredRows
 from stream_prune.errors import RunError
 
 
@@ -46,8 +47,8 @@ class Scorer:
         self.folder, self.manifest, self.card = folder, manifest, card
         self._session = session
         self._inputs = [i.name for i in session.get_inputs()]
-        self._encode = RequestEncoder(card.spec)
-        self._tables = _read_tables(folder, card)
+        self.encode = RequestEncoder(card.spec)
+        self._tables, self._rows = _read_tables(folder, card)
 
     @classmethod
     def load(cls, folder: str | Path, verify: bool = True, threads: int = 1) -> Scorer:
@@ -76,13 +77,20 @@ class Scorer:
         Raises:
             ScoreError: names row, column and reason of the first value that can't be used.
         """
-        logits = self.logits(columns).astype(np.float64)
+        return self.scores_of(self.encode(columns))
+
+    def scores_of(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """Probabilities float32 [B] of rows that :attr:`encode` has encoded already."""
+        logits = self.logits_of(inputs).astype(np.float64)
         # float64 holds exp(700); further out a float32 probability is 0 or 1 anyway
         return (1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))).astype(np.float32)
 
     def logits(self, columns: Columns) -> npt.NDArray[np.float32]:
         """What :meth:`score` is the sigmoid of: float32 [B]."""
-        inputs = self._encode(columns)
+        return self.logits_of(self.encode(columns))
+
+    def logits_of(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """The same of rows that are encoded already, as those of a mini-batch log are."""
         feed = {"dense": inputs.dense, "emb": self._look_up(inputs)}
         logits: npt.NDArray[np.float32] = self._session.run(
             None, {name: feed[name] for name in self._inputs}
@@ -119,46 +127,53 @@ class Scorer:
 
     def _look_up(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """Embeddings float32 [B, F, D]; unknown ids and empty bags have the cold row."""
+        if all(offsets is None for offsets in inputs.offsets):
+            places = np.empty((inputs.rows, len(self._tables)), np.int64)
+            for f, table in enumerate(self._tables):
+                places[:, f] = table.rows(inputs.ids[f])
+            return self._rows.take(places.reshape(-1)).reshape(*places.shape, self.card.dim)
         emb = np.empty((inputs.rows, len(self._tables), self.card.dim), np.float32)
         for f, table in enumerate(self._tables):
-            rows, offsets = table.rows(inputs.ids[f]), inputs.offsets[f]
-            emb[:, f] = (
-                table.weights[rows] if offsets is None else _bag_means(table.weights, rows, offsets)
-            )
+            rows, offsets = self._rows.take(table.rows(inputs.ids[f])), inputs.offsets[f]
+            emb[:, f] = rows if offsets is None else _bag_means(rows, offsets, self._cold(table))
         return emb
+
+    def _cold(self, table: _Table) -> npt.NDArray[np.float32]:
+        return self._rows.take(np.array([table.first]))
 
 
 @dataclass(frozen=True)
 class _Table:
-    """``weights`` [rows + 1, D] (the cold row first); ``ids`` [rows] of the others, ascending."""
+    """``ids`` [rows], ascending; ``first``: the place of the cold row, which theirs follow."""
 
+    first: int
     ids: npt.NDArray[np.int64]
     padded: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32]
 
     def rows(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The row of each id, 0 for one that the table does not know."""
+        """The place of each id's row, the cold row's for one that the table does not know."""
         at = self.ids.searchsorted(ids)
-        return np.where(self.padded[at] == ids, at + 1, 0)
+        places: npt.NDArray[np.int64] = (at + 1) * (self.padded[at] == ids)
+        return places + self.first
 
 
 def _bag_means(
-    weights: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64], cold: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Mean [B, D] of the rows of each bag; the cold row for an empty one."""
+    """Mean [B, D] of the rows of each bag; the cold row [1, D] for an empty one."""
     counts = np.diff(offsets)
-    means = np.repeat(weights[:1], len(counts), axis=0)
+    means = np.repeat(cold, len(counts), axis=0)
     filled = counts > 0
     if filled.any():
         # An empty bag ends where it begins, so the begins of the others cut all rows into bags.
-        sums = np.add.reduceat(weights[rows], offsets[:-1][filled], axis=0)
+        sums = np.add.reduceat(rows, offsets[:-1][filled], axis=0)
         means[filled] = sums / counts[filled, None].astype(np.float32)
     return means
 
 
-def _read_tables(folder: Path, card: ModelCard) -> list[_Table]:
+def _read_tables(folder: Path, card: ModelCard) -> tuple[list[_Table], StoredRows]:
     try:
-        weights = load_file(folder / TABLES)
+        stored = load_file(folder / TABLES)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{folder / TABLES}: cannot be read: {error}") from None
     lines = _read_arrow(folder / IDS)
@@ -166,19 +181,25 @@ def _read_tables(folder: Path, card: ModelCard) -> list[_Table]:
         name: values.values.to_numpy()
         for name, values in zip(lines["table"].to_pylist(), lines["ids"], strict=True)
     }
-    tables = []
+    tables, first = [], 0
     for table in card.tables:
-        shape = (table.rows + 1, card.dim)
-        if table.name not in weights or weights[table.name].shape != shape:
-            raise RunError(f"{folder / TABLES}: table {table.name!r}: there is no {shape} tensor")
+        if table.name not in stored or len(stored[table.name]) != table.rows + 1:
+            raise RunError(
+                f"{folder / TABLES}: table {table.name!r}: there are no {table.rows + 1} rows"
+            )
         known = ids.get(table.name)
         if known is None or len(known) != table.rows or not (known[1:] > known[:-1]).all():
             raise RunError(
                 f"{folder / IDS}: table {table.name!r}: there are no {table.rows} ascending ids"
             )
         padded = np.append(known, np.int64(-1))  # what an id past the last one is compared with
-        tables.append(_Table(padded[:-1], padded, weights[table.name]))
-    return tables
+        tables.append(_Table(first, padded[:-1], padded))
+        first += table.rows + 1
+    try:
+        rows = StoredRows([stored[table.name] for table in card.tables], card.numbers, card.dim)
+    except RunError as error:
+        raise RunError(f"{folder / TABLES}: {error}") from None
+    return tables, rows
 
 
 def _read_arrow(path: Path) -> pa.Table:

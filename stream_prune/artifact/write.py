@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,21 +15,27 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
+from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.artifact.export import export_head, snapshot
 from stream_prune.artifact.folder import appearing
 from stream_prune.artifact.format import EXAMPLE, IDS, MANIFEST, MODEL, SCORE, TABLES, Manifest
 from stream_prune.artifact.lineage import Lineage
 from stream_prune.artifact.model_card import HeadCard, ModelCard, TableCard
 from stream_prune.artifact.requests import Inputs, RequestEncoder
+from stream_prune.artifact.rounding import Logits, difference, ne_lost, probes, tolerance
 from stream_prune.artifact.scorer import Scorer
+from stream_prune.artifact.stored_rows import store
 from stream_prune.embedding import EmbeddingTables
 from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
+from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.plan import Plan
 from stream_prune.tensor_files import system_errors
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+
+DEFAULTS = ArtifactConfig()
 
 
 def write(
@@ -43,6 +49,8 @@ def write(
     example: pa.Table,
     metrics: Mapping[str, Any],
     lineage: Lineage,
+    config: ArtifactConfig = DEFAULTS,
+    judged: Iterable[MiniBatch] = (),
 ) -> Path:
     """Write the model as it is now, load it back, compare its scores, and only then name it.
 
@@ -56,13 +64,16 @@ def write(
         example: raw rows with the input columns; those that can't be scored are left out.
         metrics: the figures at this moment (NE, AUC, their window); not finite becomes null.
         lineage: where the model is from.
+        config: how rows are stored, and what that may cost.
+        judged: the log's last batches, on which rounded rows may lose so much and no more.
 
     Returns:
         The folder.
 
     Raises:
         ConfigError: the folder exists, or model, features and example don't fit.
-        RunError: it can't be written, or what was written scores differently.
+        RunError: it can't be written, or what was written scores differently; rounded rows cost
+            more than ``config`` allows.
     """
     folder = Path(folder)
     columns = [column.name for column in spec.categorical]
@@ -70,12 +81,16 @@ def write(
         raise ConfigError(f"tables {list(tables.tables)} and categorical columns {columns} differ")
     frozen = snapshot(head)
     rows, inputs = _usable(example, spec)
-    logits = _torch_logits(frozen, tables, inputs)
+
+    def exact(encoded: Inputs) -> Floats:
+        return _torch_logits(frozen, tables, encoded)
+
+    logits = exact(inputs)
     with appearing(folder) as draft:
         packed = export_head(
             frozen, torch.zeros(2, len(spec.dense)), torch.zeros(2, len(columns), tables.dim), draft
         )
-        cards = _write_tables(draft, tables)
+        cards = _write_tables(draft, tables, config.rows)
         card = ModelCard(
             head=_head_card(frozen),
             tables=cards,
@@ -85,14 +100,45 @@ def write(
             metrics=_finite(metrics),
             plan=None if plan is None else plan.to_dict(),
             packed=packed,
+            numbers=config.rows,
         )
-        (draft / MODEL).write_text(card.to_json())
         scores = pa.array(torch.sigmoid(torch.from_numpy(logits)).numpy())
         _write_arrow(draft / EXAMPLE, rows.append_column(SCORE, scores))
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        (draft / MANIFEST).write_text(Manifest.of_folder(draft, name, created).to_json())
+        _describe(draft, card, name, created)
+        if config.rows != "float32":
+            card = _with_cost(card, Scorer.load(draft), exact, inputs, tables, config, judged)
+            _describe(draft, card, name, created)
         _check(draft, rows, logits)
     return folder
+
+
+def _describe(draft: Path, card: ModelCard, name: str, created: str) -> None:
+    (draft / MODEL).write_text(card.to_json())
+    (draft / MANIFEST).write_text(Manifest.of_folder(draft, name, created).to_json())
+
+
+def _with_cost(
+    card: ModelCard,
+    scorer: Scorer,
+    exact: Logits,
+    example: Inputs,
+    tables: EmbeddingTables,
+    config: ArtifactConfig,
+    judged: Iterable[MiniBatch],
+) -> ModelCard:
+    """The card with what rounding costs: the tolerance that it states, and NE."""
+    made = probes(example, [table.ids() for table in tables.tables.values()])
+    allowed = tolerance(scorer.logits_of(made), exact(made), config)
+    lost, rows = ne_lost(scorer.logits_of, exact, judged, card.spec)
+    if not lost <= config.ne_loss:
+        raise RunError(
+            f"rows stored as {config.rows} add {lost:.3%} to the normalized entropy of the last "
+            f"{rows:,} labelled rows; allowed is {config.ne_loss:.3%} (artifact.ne_loss); store "
+            "them as float16 or float32 (artifact.rows)"
+        )
+    cost = {"rounding": {"ne_lost": lost, "labelled": rows}} if rows else {}
+    return replace(card, logit_tolerance=allowed, metrics={**card.metrics, **cost})
 
 
 def _usable(example: pa.Table, spec: FeatureSpec) -> tuple[pa.Table, Inputs]:
@@ -125,13 +171,16 @@ def _torch_logits(head: nn.Module, tables: EmbeddingTables, inputs: Inputs) -> F
     return array
 
 
-def _write_tables(folder: Path, tables: EmbeddingTables) -> tuple[TableCard, ...]:
+def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[TableCard, ...]:
     """Rows in the order of their ids, so that the same rows give the same bytes."""
     weights, ids, cards = {}, [], []
     for name, table in tables.tables.items():
         known, rows = table.ids(), table.weight().detach().cpu().numpy()
         order = np.argsort(known)
-        weights[name] = np.concatenate([rows[:1], rows[1:][order]])
+        try:
+            weights[name] = store(np.concatenate([rows[:1], rows[1:][order]]), numbers)
+        except RunError as error:
+            raise RunError(f"table {name!r}: {error}") from None
         ids.append(known[order])
         cards.append(TableCard(name, table.capacity, len(known)))
     with system_errors():
@@ -161,16 +210,16 @@ def _head_card(head: nn.Module) -> HeadCard:
 def _check(draft: Path, rows: pa.Table, logits: Floats) -> None:
     """The written model must say what the live one says: as a batch, and one row alone."""
     scorer = Scorer.load(draft)
-    tolerance = scorer.card.logit_tolerance
+    allowed = scorer.card.logit_tolerance
     for found, expected in (
         (scorer.logits(rows), logits),
         (scorer.logits(rows.slice(0, 1)), logits[:1]),
     ):
-        difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
-        if not (difference <= tolerance).all():
+        differs = difference(found, expected)
+        if not differs <= allowed:
             raise RunError(
-                f"the exported model differs from the live one by {np.max(difference):.2g} in a "
-                f"logit (allowed is {tolerance:.2g}); nothing was written"
+                f"the exported model differs from the live one by {differs:.2g} in a "
+                f"logit (allowed is {allowed:.2g}); nothing was written"
             )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +16,46 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from stream_prune.artifact import Scorer
+    from stream_prune.artifact.config import ArtifactConfig
+    from stream_prune.minibatch.batch import MiniBatch
+    from stream_prune.minibatch.log import MiniBatchLog
+    from stream_prune.minibatch.reader import Window
 
 ARTIFACTS = "artifacts"
+JUDGED_ROWS = 20_000
+"""Rows of the log, the last ones learned, on which rounded embedding rows are judged."""
 WARM_UP_CALLS, TIMED_CALLS = 100, 1_000
 
 
-def build_artifact(folder: Path, name: str, example: pa.Table, run_name: str | None = None) -> Path:
+def build_artifact(
+    folder: Path,
+    name: str,
+    example: pa.Table,
+    run_name: str | None = None,
+    settings: ArtifactConfig | None = None,
+) -> Path:
     """Write the model of a run's last checkpoint to ``RUN/artifacts/<step>``, if it isn't there.
+
+    With rounded rows the folder is named ``<step>-int8``, or ``<step>-float16``.
 
     Args:
         folder: the run folder; its trainer may be at work.
         name: the model's name.
         example: raw rows that the model can score.
         run_name: the run's name in the artifact's lineage; the folder's name by default.
+        settings: how rows are stored; as they are by default.
 
     Raises:
         ConfigError: the folder holds no run.
         RunError: there is no checkpoint yet, it is damaged, or the artifact can't be written.
     """
+    from stream_prune.artifact.config import ArtifactConfig
     from stream_prune.artifact.format import verify
     from stream_prune.artifact.lineage import Lineage
     from stream_prune.artifact.write import write
     from stream_prune.evaluation.prequential import Prequential
     from stream_prune.features import FeatureSpec
+    from stream_prune.minibatch.folder_log import FolderLog
     from stream_prune.training.build import build
     from stream_prune.training.checkpoint import read_states
     from stream_prune.training.config import TrainingConfig
@@ -46,7 +65,9 @@ def build_artifact(folder: Path, name: str, example: pa.Table, run_name: str | N
     if "features" not in run.start or not run.config:
         raise ConfigError(f"{folder}: the run has not begun: there is nothing to publish")
     checkpoint = _newest_checkpoint(folder)
-    target = folder / ARTIFACTS / checkpoint.name
+    settings = settings or ArtifactConfig()
+    rounded = "" if settings.rows == "float32" else f"-{settings.rows}"
+    target = folder / ARTIFACTS / f"{checkpoint.name}{rounded}"
     if target.exists():
         verify(target)
         return target
@@ -61,6 +82,7 @@ def build_artifact(folder: Path, name: str, example: pa.Table, run_name: str | N
     evaluation = config.evaluation
     figures = Prequential(evaluation.sliding_rows, evaluation.every_windows, evaluation.warmup_rows)
     figures.load_state_dict(states["evaluation"])
+    learned = _whole(states["cursors"]["learned_until"])
     return write(
         target,
         name=name,
@@ -75,8 +97,10 @@ def build_artifact(folder: Path, name: str, example: pa.Table, run_name: str | N
             step=int(checkpoint.name),
             checkpoint=str(checkpoint),
             log=str(config.log),
-            window_end=_whole(states["cursors"]["learned_until"]),
+            window_end=learned,
         ),
+        config=settings,
+        judged=_last_batches(FolderLog.open(config.log), learned) if rounded else (),
     )
 
 
@@ -99,14 +123,16 @@ def above_budget(folder: Path, artifact: Path) -> str | None:
 
     It does before the first shrink, and for a while after a drift for which it has grown.
     """
+    from stream_prune.artifact import ModelCard
+
     run = read_run(folder)
     share = ((run.config.get("sparsity") or {}).get("budget") or {}).get("macs")
     dense = run.start.get("dense_macs_inference")
     if share is None or dense is None:
         return None
-    macs = dense
+    macs, step = dense, ModelCard.read(artifact).lineage.step
     for line in run.lines:
-        if line["step"] <= int(artifact.name):
+        if line["step"] <= step:
             macs = line.get("macs_after", line.get("macs_inference", macs))
     if macs <= share * dense:
         return None
@@ -127,6 +153,22 @@ def single_event_ms(scorer: Scorer) -> float:
         scorer.score(request)
         seconds.append(time.perf_counter() - before)
     return 1000 * statistics.median(seconds[WARM_UP_CALLS:])
+
+
+def _last_batches(log: MiniBatchLog, until: int) -> Iterator[MiniBatch]:
+    """The batches of the last windows up to ``until`` (ms): rows enough to judge rounding by."""
+    from stream_prune.minibatch.reader import windows
+
+    last: deque[Window] = deque()
+    for window in windows(log):
+        if window.end > until:
+            break
+        last.append(window)
+        while sum(held.rows for held in last) - last[0].rows >= JUDGED_ROWS:
+            last.popleft()
+    for window in last:
+        for name, ref in window.batches:
+            yield log.read(name, ref, log.spec)
 
 
 def _newest_checkpoint(folder: Path) -> Path:

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.cli import config_errors, config_file
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec, duration_ms
@@ -111,6 +112,7 @@ class Config(Part):
     features: Path | dict[str, Any] | None = None
     windows: Windows = Windows()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    artifact: ArtifactConfig = ArtifactConfig()
     registry: RegistryConfig | None = None
     training: TrainingConfig
 

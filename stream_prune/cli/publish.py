@@ -78,7 +78,7 @@ def publish_run(
             f"{run / JOB}: registry: is missing: say where to publish (tracking_uri, model)"
         )
     rows = last_events(config) if example is None else _last(read_events(example))
-    artifact = build_artifact(run, config.registry.model, rows, run_name)
+    artifact = build_artifact(run, config.registry.model, rows, run_name, config.artifact)
     return publish_artifact(artifact, config.registry), artifact, config
 
 

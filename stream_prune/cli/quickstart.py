@@ -94,7 +94,7 @@ def _measure(jobs: dict[str, Config], console: Console) -> None:
     example = last_events(jobs[PUBLISHED])
     for name, job in jobs.items():
         with progress(console, f"artifact of {name}") as advance:
-            artifact = build_artifact(job.training.run, _model(job), example)
+            artifact = build_artifact(job.training.run, _model(job), example, settings=job.artifact)
             figures = measure_serving(job.training.run, artifact)
             advance(
                 0, f"({figures['artifact_bytes'] / 1000:,.0f} kB, {figures['latency_ms']:.3f} ms)"
