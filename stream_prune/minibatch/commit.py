@@ -10,11 +10,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BatchRef:
-    """A batch as its commit knows it: place in the window, rows, SHA-256 (hex) of its bytes."""
+    """A batch as its commit knows it.
+
+    Attributes:
+        index: place in the window.
+        rows: how many.
+        digest: SHA-256 (hex) of its bytes.
+        position: where a log that is not a folder keeps it; says nothing of what it holds.
+    """
 
     index: int
     rows: int
     digest: str
+    position: int | None = field(default=None, compare=False)
+
+    def to_list(self) -> list[int | str]:
+        """Plain values; the position last, where there is one."""
+        place = [] if self.position is None else [self.position]
+        return [self.index, self.rows, self.digest, *place]
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ class Commit:
     def to_json(self) -> str:
         """The record as one line of JSON."""
         values = {"kind": "commit", **vars(self)}
-        values["batches"] = [[ref.index, ref.rows, ref.digest] for ref in self.batches]
+        values["batches"] = [ref.to_list() for ref in self.batches]
         for name in ("closed_at", "resume", "watermark", "counts"):
             values[name] = dict(values[name])
         return json.dumps(values) + "\n"
@@ -108,8 +121,8 @@ def _commit(values: dict[str, Any]) -> Commit:
     for name in ("window_end", "shard", "writer_epoch"):
         values[name] = _integer(values[name])
     values["batches"] = tuple(
-        BatchRef(_integer(index), _integer(rows), str(digest))
-        for index, rows, digest in values["batches"]
+        BatchRef(_integer(index), _integer(rows), str(digest), *map(_integer, position))
+        for index, rows, digest, *position in values["batches"]
     )
     values["state"] = tuple((str(name), str(digest)) for name, digest in values["state"])
     if not isinstance(values["end"], bool):

@@ -74,6 +74,28 @@ class FolderLog:
         log.header.require_spec(log.spec if spec is None else spec, str(path))
         return log
 
+    @property
+    def place(self) -> str:
+        """Where the log is, for messages."""
+        return str(self.path)
+
+    @property
+    def dead_letters(self) -> str:
+        """Where its dead letters are, for messages."""
+        return str(self.path / "dead_letters")
+
+    def agree(self, name: str, text: str) -> str:
+        """Say something about the log once, in ``<name>.json``; returns what that file says.
+
+        Raises:
+            RunError: the file can't be written or read.
+        """
+        file = self.path / f"{name}.json"
+        if publish(file, text.encode(), temporary=self.path / "temporary", owner="header"):
+            sync_folder(self.path)
+        with told(file):
+            return file.read_text(encoding="utf-8")
+
     @cached_property
     def spec(self) -> FeatureSpec:
         """The feature specification of the rows."""

@@ -92,9 +92,9 @@ class FolderLogWriter:
         check_window(window_end, self.last, self._log.header)
         key = ("source", "partition", "offset")
         ordered = sorted(letters, key=lambda letter: tuple(letter[part] for part in key))
+        self._check_claim()
         if not ordered:
             return
-        self._check_claim()
         name = f"{window_end}-{self.shard}-{self.epoch}.jsonl"
         text = "".join(json.dumps({**letter}) + "\n" for letter in ordered)
         made = self._draft(self._log.path / "dead_letters" / name, text.encode())
@@ -110,6 +110,19 @@ class FolderLogWriter:
             made.path.unlink(missing_ok=True)
             raise
         self._letters.append(Draft(made.path, made.path))
+
+    def leave_dead_letters(self, letters: Iterable[Mapping[str, Any]]) -> None:
+        """Show letters that no commit will name, because the job stops; the next writes them.
+
+        Raises:
+            StaleWriter: a newer writer has claimed the shard.
+            RunError: the file can't be written.
+        """
+        after = 0 if self.last is None else self.last.window_end
+        self.write_dead_letters(after + self._log.header.window_ms, letters)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     def commit(self, commits: Sequence[Commit]) -> None:
         """Close windows for good, in order: readers see each, whole, from its turn on.

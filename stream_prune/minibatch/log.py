@@ -21,6 +21,7 @@ class StaleWriter(RunError):  # noqa: N818  a state to handle, like StopIteratio
 class LogWriter(Protocol):
     """The one writer of a shard: batches and dead letters first, then their commit."""
 
+    shard: int
     epoch: int
     last: Commit | None
     """The shard's last commit, by whatever writer; None before the first."""
@@ -31,18 +32,34 @@ class LogWriter(Protocol):
     def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
         """Keep what can't be learned from, with the commit of ``window_end``."""
 
+    def leave_dead_letters(self, letters: Iterable[Mapping[str, Any]]) -> None:
+        """Show letters that no commit will name, because the job stops; the next writes them."""
+
     def commit(self, commits: Sequence[Commit]) -> None:
         """Close windows for good, in order; all that they name becomes durable together."""
+
+    def close(self) -> None:
+        """Let go of connections; a writer of a folder has none."""
 
 
 class MiniBatchLog(Protocol):
     """Shards, each a sequence of commits, and the batches that they name."""
 
+    header: LogHeader
+
     @property
-    def header(self) -> LogHeader: ...
+    def place(self) -> str:
+        """Where the log is, for messages."""
+
+    @property
+    def dead_letters(self) -> str:
+        """Where its dead letters are, for messages."""
 
     @property
     def spec(self) -> FeatureSpec: ...
+
+    def agree(self, name: str, text: str) -> str:
+        """Say something about the log once; returns what the log says under that name."""
 
     def writer(self, shard: int) -> LogWriter:
         """Claim a shard."""

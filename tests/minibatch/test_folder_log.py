@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_builder import SPEC, commit, create, rows, write
+from log_builder import SPEC, commit, create, write
 
 from stream_prune.errors import RunError
-from stream_prune.minibatch.batch import BatchName, MiniBatch
+from stream_prune.minibatch.batch import BatchName
 from stream_prune.minibatch.folder_log import FolderLog
 
 NAME = BatchName(2000, 0, 0)
@@ -18,15 +18,6 @@ def written(tmp_path_factory):
     log = create(tmp_path_factory.mktemp("written") / "log")
     (ref,) = write(log.writer(0), 2000).batches
     return log, ref, log.batch_path(NAME).read_bytes()
-
-
-def test_a_batch_is_read_as_arrays(written):
-    log, ref, _ = written
-    batch = FolderLog.open(log.path, SPEC).read(NAME, ref, SPEC)
-    expected = MiniBatch.from_arrow(SPEC, NAME, rows(2000))
-    assert batch.name == NAME
-    assert batch.ids.tolist() == expected.ids.tolist()
-    assert batch.event_time.tolist() == expected.event_time.tolist()
 
 
 def refused(log, ref, data):
@@ -78,16 +69,6 @@ def test_a_commit_of_another_log_is_refused(tmp_path):
     path.write_text(path.read_text().replace(SPEC.fingerprint, "0" * 64))
     with pytest.raises(RunError, match="mixes two logs"):
         log.commits(0)
-
-
-def test_reading_goes_on_from_any_number(tmp_path):
-    log = create(tmp_path / "log")
-    commit(log.writer(0), 2000)
-    log.writer(0)
-    commit(log.writer(0), 3000)
-    assert [(n, c.window_end) for n, c in log.commits(0)] == [(1, 2000), (4, 3000)]
-    assert [(n, c.window_end) for n, c in log.commits(0, 2)] == [(4, 3000)]
-    assert log.commits(0, 5) == []
 
 
 def test_a_poll_opens_one_file_and_lists_none(tmp_path, monkeypatch):

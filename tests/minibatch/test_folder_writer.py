@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from log_builder import SPEC, commit, create, rows, write
 
-from stream_prune.errors import ConfigError, RunError
+from stream_prune.errors import RunError
 from stream_prune.minibatch.batch import BatchName
-from stream_prune.minibatch.commit import BatchRef, Commit
+from stream_prune.minibatch.commit import Commit
 from stream_prune.minibatch.log import StaleWriter
 
 
@@ -26,27 +25,6 @@ def log(tmp_path):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-def test_a_window_is_seen_once_it_is_committed_and_not_before(log):
-    writer = log.writer(0)
-    ref = writer.write_batch(2000, 0, rows(2000))
-    assert log.commits(0) == []
-    record = commit(writer, 2000, [ref], counts={"good": 3})
-    assert [found for _, found in log.commits(0)] == [record]
-    assert log.read_arrow(BatchName(2000, 0, 0), ref).equals(rows(2000))
-    assert log.commits(1) == []
-
-
-def test_a_writer_goes_on_after_the_last_commit_of_another(log):
-    assert log.writer(0).last is None
-    first = log.writer(0)
-    record = write(first, 2000)
-    second = log.writer(0)
-    assert second.epoch > first.epoch
-    assert second.last == record
-    write(second, 3000)
-    assert [c.window_end for _, c in log.commits(0)] == [2000, 3000]
 
 
 def test_an_older_writer_can_do_nothing_any_more(log):
@@ -63,32 +41,6 @@ def test_an_older_writer_can_do_nothing_any_more(log):
             attempt()
     assert log.commits(0) == []
     assert names(log.path / "dead_letters") == names(log.path / "temporary") == []
-
-
-def test_a_zombie_that_wakes_after_its_successor_committed_is_refused_too(log):
-    zombie = log.writer(0)
-    ref = zombie.write_batch(2000, 0, rows(2000))
-    record = write(log.writer(0), 2000)
-    with pytest.raises(StaleWriter):
-        commit(zombie, 2000, [ref])
-    assert [c for _, c in log.commits(0)] == [record]
-
-
-def test_a_writer_of_another_shard_disturbs_nobody(log):
-    writer = log.writer(0)
-    log.writer(1)
-    write(writer, 2000)
-    assert len(log.commits(0)) == 1
-
-
-def test_writers_that_start_together_get_different_epochs(log):
-    epochs = []
-    threads = [threading.Thread(target=lambda: epochs.append(log.writer(0).epoch)) for _ in "12345"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(epochs) == [1, 2, 3, 4, 5]
 
 
 def test_the_same_rows_may_be_written_again_and_others_may_not(log):
@@ -207,71 +159,6 @@ def test_what_no_commit_names_is_dropped(log):
     writer.commit(group(writer, [2000, 3000])[:1])
     assert names(log.path / "batches") == ["2000-0-0.arrow", "2000-0-1.arrow"]
     assert names(log.path / "temporary") == []
-
-
-def test_windows_are_committed_in_turn(log):
-    writer = log.writer(0)
-    write(writer, 2000)
-    for wrong in (1000, 2000, 2500):
-        with pytest.raises(ValueError, match=f"window_end {wrong}"):
-            writer.write_batch(wrong, 0, rows(wrong))
-    for wrong in (1000, 2000, 4000, 2500):
-        with pytest.raises(ValueError, match=f"window_end {wrong}"):
-            commit(writer, wrong)
-    commit(writer, 3000)
-    commit(writer, 4000, end=True)
-    with pytest.raises(ValueError, match="has ended"):
-        commit(writer, 5000)
-    with pytest.raises(ValueError, match="has ended"):
-        log.writer(0).write_batch(5000, 0, rows(5000))
-
-
-@pytest.mark.parametrize("wrong", [0, -1000, 1500])
-def test_a_window_that_no_log_has_is_refused(log, wrong):
-    with pytest.raises(ValueError, match="no positive multiple"):
-        commit(log.writer(0), wrong)
-
-
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        (rows(2000).slice(0, 0), "has 0 rows"),
-        (rows(2000, 101), "has 101 rows"),
-        (rows(3000), "outside the window"),
-        (rows(1000), "outside the window"),
-        (rows(2000).take(pa.array([2, 1, 0])), "out of order"),
-        (rows(2000).drop_columns(["x"]), "has the columns"),
-        (rows(2000).set_column(1, "user", pa.array([1, 2, None])), "nulls in user"),
-        (
-            rows(2000).set_column(2, "genres", pa.array([[1], [None], []], pa.list_(pa.int64()))),
-            "nulls in genres",
-        ),
-    ],
-)
-def test_a_batch_that_is_none_of_the_windows_is_refused(log, batch, message):
-    with pytest.raises(ValueError, match=message):
-        log.writer(0).write_batch(2000, 0, batch)
-    assert names(log.path / "batches") == []
-
-
-def test_a_commit_of_what_this_writer_did_not_write_is_refused(log):
-    writer = log.writer(0)
-    ref = writer.write_batch(2000, 0, rows(2000))
-    for refs in ([BatchRef(0, 3, "ab")], [ref, ref], [BatchRef(1, 3, ref.digest)]):
-        with pytest.raises(ValueError, match="was not written as"):
-            commit(writer, 2000, refs)
-    for record in (
-        Commit(2000, 1, writer.epoch, SPEC.fingerprint),
-        Commit(2000, 0, writer.epoch + 1, SPEC.fingerprint),
-        Commit(2000, 0, writer.epoch, "ab"),
-    ):
-        with pytest.raises(ValueError, match="another writer's"):
-            writer.commit([record])
-
-
-def test_a_shard_that_the_log_does_not_have_is_refused(log):
-    with pytest.raises(ConfigError, match="shard = 2: the log has the shards 0 to 1"):
-        log.writer(2)
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "open"])

@@ -39,12 +39,6 @@ def test_a_log_of_another_specification_is_refused_and_the_difference_named(
     assert "fingerprint" not in str(refusal.value)
 
 
-def test_both_differences_are_named(tmp_path):
-    create(tmp_path / "log")
-    with pytest.raises(ConfigError, match=r"features\.event_time .*; features\.label "):
-        FolderLog.open(tmp_path / "log", replace(SPEC, label="z", event_time="when"))
-
-
 def test_a_log_of_another_encoding_of_the_same_columns_is_refused(tmp_path):
     create(tmp_path / "log")
     header = tmp_path / "log" / "log.json"
@@ -52,20 +46,6 @@ def test_a_log_of_another_encoding_of_the_same_columns_is_refused(tmp_path):
     for spec in (SPEC, None):
         with pytest.raises(ConfigError, match="fingerprint is '0000"):
             FolderLog.open(tmp_path / "log", spec)
-
-
-@pytest.mark.parametrize("change", [{"window_ms": 5}, {"shards": 2}, {"batch_rows": 7}])
-def test_a_log_is_not_gone_on_with_in_another_shape(tmp_path, change):
-    create(tmp_path / "log")
-    ((field, value),) = change.items()
-    with pytest.raises(ConfigError, match=f"{field} is .* in the log, {value} here"):
-        FolderLog.create(tmp_path / "log", replace(HEADER, **change))
-
-
-def test_creating_an_equal_log_again_opens_it(tmp_path):
-    first = create(tmp_path / "log")
-    assert create(tmp_path / "log").header == first.header == HEADER
-    assert FolderLog.open(tmp_path / "log").spec == SPEC
 
 
 def test_a_folder_without_a_log_is_refused(tmp_path):

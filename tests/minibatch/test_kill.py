@@ -16,7 +16,7 @@ from stream_prune.minibatch.log import StaleWriter
 from stream_prune.minibatch.reader import windows
 
 LAST = 20_000
-WRITER = [sys.executable, str(Path(__file__).parent / "killed_writer.py")]
+WRITER = [sys.executable, str(Path(__file__).parents[1] / "killed_writer.py")]
 
 
 def command(log, operations, shard=0):

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_builder import commit, create, write
+from log_builder import commit, create
 
 from stream_prune.errors import RunError
-from stream_prune.minibatch.reader import CursorState, Learn, Score, Window, two_cursors, windows
+from stream_prune.minibatch.reader import CursorState, Learn, Score, Window, two_cursors
 
 
 def window(end, length=10, end_of_log=False):
@@ -105,25 +104,6 @@ def test_a_step_out_of_turn_is_refused():
         with pytest.raises(ValueError, match=f"window {wrong.window.end} is"):
             state.after(wrong)
     assert state.after(Learn(a)).after(Learn(b)).pending == ()
-
-
-@pytest.mark.parametrize("ended", [True, False])
-def test_a_checkpoint_is_two_numbers_and_the_log_gives_the_rest(tmp_path, ended):
-    log = create(tmp_path / "log")
-    writer = log.writer(0)
-    for end in range(1000, 9000, 1000):
-        write(writer, end, end=ended and end == 8000)
-    steps = list(two_cursors(windows(log), 2500))
-    assert len(steps) == (16 if ended else 12)
-    state = CursorState()
-    for done in range(len(steps) + 1):
-        kept = json.loads(json.dumps(state.to_dict()))
-        again = CursorState.restore(log, **kept)
-        assert again == state
-        rest = windows(log, after=again.scored_until)
-        assert list(two_cursors(rest, 2500, again)) == steps[done:]
-        if done < len(steps):
-            state = state.after(steps[done])
 
 
 def test_a_checkpoint_of_another_log_is_refused(tmp_path):

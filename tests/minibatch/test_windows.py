@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from log_builder import commit, create, write
 
-from stream_prune.minibatch.batch import BatchName
 from stream_prune.minibatch.commit import BatchRef, Commit
 from stream_prune.minibatch.header import LogHeader
 from stream_prune.minibatch.reader import windows
@@ -18,20 +14,6 @@ DEADLINE_S = 20
 
 def ends(log, **options):
     return [window.end for window in windows(log, **options)]
-
-
-def test_a_window_holds_the_batches_of_all_shards_in_order(tmp_path):
-    log = create(tmp_path / "log", shards=2)
-    second = write(log.writer(1), 2000, batches=2)
-    first = write(log.writer(0), 2000, batches=1)
-    (window,) = windows(log)
-    assert (window.start, window.end, window.rows) == (1000, 2000, 9)
-    assert window.batches == (
-        (BatchName(2000, 0, 0), first.batches[0]),
-        (BatchName(2000, 1, 0), second.batches[0]),
-        (BatchName(2000, 1, 1), second.batches[1]),
-    )
-    assert not window.end_of_log
 
 
 def test_a_window_waits_for_every_shard(tmp_path):
@@ -69,36 +51,6 @@ def test_reading_after_a_window_gives_what_follows_it(tmp_path):
     whole = list(windows(log))
     assert list(windows(log, after=2000)) == whole[1:]
     assert list(windows(log, after=4000, follow=True)) == []
-
-
-def test_a_log_that_is_written_is_followed_to_its_end(tmp_path):
-    log = create(tmp_path / "log", shards=2)
-    last = 20_000
-    turn = threading.Semaphore(0)
-
-    def job(shard):
-        for end in range(1000, last + 1, 1000):
-            if end % 5000 == 0:
-                turn.acquire(timeout=DEADLINE_S)
-                writer = log.writer(shard)  # restarted in between
-            elif end == 1000:
-                writer = log.writer(shard)
-            write(writer, end, end=end == last)
-
-    threads = [threading.Thread(target=job, args=(shard,)) for shard in (0, 1)]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + DEADLINE_S
-    seen = []
-    for window in windows(
-        log, follow=True, poll_s=0.001, stop=lambda: turn.release() or time.monotonic() > deadline
-    ):
-        seen.append(window.end)
-        assert len(window.batches) == 2
-    for thread in threads:
-        thread.join()
-    assert seen == list(range(1000, last + 1, 1000))
-    assert seen == ends(log)
 
 
 def test_following_ends_when_it_is_asked_to(tmp_path):
