@@ -94,9 +94,9 @@ class StreamAuc:
         ends = np.cumsum(rows)
         total = int(ends[-1])
         wanted = np.linspace(0, total, bins + 1)[:-1]
-        starts = np.unique(np.searchsorted(ends, wanted, side="right")) if total else np.empty(0)
         if not total:
             return Reliability(rows[:0], np.empty(0), np.empty(0))
+        starts = np.unique(np.searchsorted(ends, wanted, side="right"))
         middle = 1 / (1 + np.exp(-((np.arange(size) + 0.5) * 2 / size - 1) * self.LIMIT))
         inside, score, positive = (
             np.add.reduceat(values, starts) for values in (rows, rows * middle, self._counts[1])

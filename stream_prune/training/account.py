@@ -57,6 +57,12 @@ class Account:
         tables = {name: {"admitted": new, "evicted": old} for name, (new, old) in churn}
         self.line("churn", {"tables": tables})
 
+    def slices(self) -> None:
+        """Figures of every slice over all rows so far, where slices were asked for."""
+        found = self._state.slices.figures.figures()
+        if found:
+            self.line("slices", {"columns": found})
+
     def rollback(self) -> None:
         """Why the run is where it is, if it has gone back to this point.
 
@@ -66,16 +72,21 @@ class Account:
         if setbacks.step == self._state.progress.step:
             self.line("rollback", setbacks.record())
 
-    def end(self, cost: Cost) -> Figures:
-        """The last line: what came of it all."""
+    def end(self, cost: Cost, checkpoint_bytes: int) -> Figures:
+        """The last line: what came of it all. Arguments: bytes of the last checkpoint."""
         state, progress = self._state, self._state.progress
+        counted = progress.figures()
+        slices = state.slices.figures.figures()
+        clock = self._clock.figures(progress.rows_learned, progress.late_rows)
         summary = {
             **state.prequential.summary(),
-            **progress.figures(),
+            **({"slices": slices} if slices else {}),
+            **counted,
+            **figures.with_lookups(state.learner, counted),
             "rollbacks": state.setbacks.total,
             "pending_windows": len(state.cursors.state.pending),
             **figures.end(state.learner, cost),
-            CLOCK: self._clock.figures(progress.rows_learned, progress.late_rows),
+            CLOCK: clock | {"checkpoint_bytes": checkpoint_bytes},
         }
         self.line("end", summary)
         return summary

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from stream_prune.stateful import State
+from stream_prune.training.energy import Energy
 
 T = TypeVar("T")
 
@@ -24,6 +26,7 @@ class Clock:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self._warm: tuple[float, float] | None = None
         self._carried = 0.0
+        self._energy, self._joules = Energy(), 0.0
         self._start = time.perf_counter()
 
     @contextmanager
@@ -61,13 +64,17 @@ class Clock:
             self._warm = (self.total, self.learning)
 
     def figures(self, rows: int, late_rows: int) -> dict[str, Any]:
-        """Seconds, and learned examples per second of the whole loop and of learning alone.
+        """Seconds, and learned examples per second of the whole loop and of learning alone; joules
+        (None where the machine does not tell), and the most memory this process has held.
 
         Arguments: ``rows`` learned in all, and after the warm-up.
         """
         loop, learning = self._warm or (self.total, self.learning)
+        joules = self._energy.joules()
         return {
             "seconds": self.total,
+            "joules": None if joules is None else self._joules + joules,
+            "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
             "seconds_by_phase": dict(self.seconds),
             "examples_per_s": _rate(rows, self.total),
             "examples_per_s_learning": _rate(rows, self.learning),
@@ -77,13 +84,20 @@ class Clock:
 
     def state_dict(self) -> State:
         loop, learning = self._warm or (-1.0, -1.0)
-        return {"total": self.total, "warm.loop": loop, "warm.learning": learning, **self.seconds}
+        return {
+            "total": self.total,
+            "joules": self._joules + (self._energy.joules() or 0.0),
+            "warm.loop": loop,
+            "warm.learning": learning,
+            **self.seconds,
+        }
 
     def load_state_dict(self, state: State) -> None:
         self.seconds = {name: _float(state[name]) for name in PHASES}
         loop, learning = _float(state["warm.loop"]), _float(state["warm.learning"])
         self._warm = None if loop < 0 else (loop, learning)
-        self._carried = _float(state["total"])
+        self._carried, self._joules = _float(state["total"]), _float(state["joules"])
+        self._energy = Energy()
         self._start = time.perf_counter()
 
 

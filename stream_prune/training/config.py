@@ -83,11 +83,14 @@ class EvaluationConfig:
         sliding_rows: examples in the sliding window of the exact AUC.
         every_windows: the costly lines (sliding AUC, churn of rows) come at every so many windows.
         warmup_rows: labelled rows that figures named ``after_warmup`` leave out.
+        slices: categorical columns whose categories get figures of their own, each with the
+            categories that are told apart; none of them: the first ones that come.
     """
 
     sliding_rows: int = 50_000
     every_windows: int = 20
     warmup_rows: int = 0
+    slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         at_least(2, sliding_rows=self.sliding_rows)
@@ -106,6 +109,9 @@ class TrainingConfig:
         threads: of torch; results are bit-identical for equal numbers.
         device: auto, cpu or cuda.
         follow: tail the log until it ends, instead of ending with what is there.
+        learn_rows: labelled rows after which nothing is learned any more: the model is frozen, and
+            still scored and evaluated; None: it learns to the end.
+        stop_rows: scored rows after which the run ends; None: with the log.
         sparsity: units and rows that are removed while training; None: none.
         elements: masks on single weights; None: none.
         drift: None feeds the policy no alarms.
@@ -118,6 +124,8 @@ class TrainingConfig:
     threads: int = 1
     device: str = "auto"
     follow: bool = False
+    learn_rows: int | None = None
+    stop_rows: int | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = OptimizerConfig()
     tables: TablesConfig = field(default_factory=TablesConfig)
@@ -126,11 +134,12 @@ class TrainingConfig:
     drift: DriftConfig | None = None
     control: ControlConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed)
         at_least(1, threads=self.threads)
+        positive(learn_rows=self.learn_rows, stop_rows=self.stop_rows)
         one_of(("auto", "cpu", "cuda"), device=self.device)
         if self.elements is not None and self.sparsity is not None:
             raise ConfigError("elements: go without `sparsity`: a model is compacted or masked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import torch
@@ -53,6 +54,7 @@ def end(learner: Learner, cost: Cost) -> Figures:
         **_dense(learner),
         "embedding_parameters": rows * learner.tables.dim,
         "device": learner.device.type,
+        "memory_bytes": memory(learner),
         **held(learner),
         **compared(learner),
     }
@@ -75,6 +77,41 @@ def compared(learner: Learner) -> Figures:
     if figures.get("failed"):
         words = f"{companion.name} was {figures['failed']}; until then: {words}"
     return {"reference": {**figures, **found, "verdict": words}}
+
+
+LOOKUP_PRODUCTS = 3
+"""Passes over a row in a training step, as dense layers have them: read, gradient, update."""
+
+
+def with_lookups(learner: Learner, figures: Figures) -> Figures:
+    """The mean MACs with the embedding look-ups: D for every id read, thrice that for one learned.
+
+    A look-up is the product of a one-hot vector and its table; of that product only the row is
+    computed.
+    """
+    told: Figures = {}
+    per_lookup = {"inference": learner.tables.dim, "training": LOOKUP_PRODUCTS * learner.tables.dim}
+    for use, products in per_lookup.items():
+        macs, lookups = figures[f"mean_macs_{use}"], figures["mean_lookups"]
+        total = None if macs is None else macs + products * lookups
+        told[f"mean_macs_{use}_with_lookups"] = total
+    return told
+
+
+def memory(learner: Learner) -> Figures:
+    """Bytes that the model takes: the dense part, its optimizer's state, rows with their ids."""
+    tables = learner.tables
+    state = [value for each in learner.optimizer.state.values() for value in each.values()]
+    rows = sum(array.nbytes for array in tables.cache.arrays().values())
+    return {
+        "dense": _bytes(learner.head.parameters()),
+        "optimizer": _bytes(value for value in state if isinstance(value, torch.Tensor)),
+        "rows": rows + _bytes((tables.weight, tables.accumulator)),
+    }
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _dense(learner: Learner) -> Figures:

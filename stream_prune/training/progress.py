@@ -47,6 +47,7 @@ class Progress:
     late_rows: int = 0
     late_macs_training: int = 0
     late_macs_inference: int = 0
+    lookups: int = 0
 
     def learned(self, rows: int, unlabelled: int, cost: Cost) -> None:
         """Count a batch: learned rows, unlabelled ones, and the cost at which it was learned."""
@@ -98,6 +99,7 @@ class Progress:
             "mean_macs_inference": _mean(self.macs_inference, self.rows_learned),
             "mean_macs_training_after_warmup": _mean(self.late_macs_training, self.late_rows),
             "mean_macs_inference_after_warmup": _mean(self.late_macs_inference, self.late_rows),
+            "mean_lookups": _mean(self.lookups, self.rows_learned),
             "max_rows_capacity_share": self.capacity_share_max,
             "max_rows_used_share": self.used_share_max,
         }

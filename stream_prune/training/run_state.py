@@ -10,6 +10,7 @@ from stream_prune.training.config import TrainingConfig
 from stream_prune.training.cursors import Cursors
 from stream_prune.training.progress import Progress
 from stream_prune.training.setbacks import Setbacks
+from stream_prune.training.slices import Slices
 from stream_prune.training.torch_state import ModuleState, OptimizerState, RandomState
 
 
@@ -33,6 +34,7 @@ class RunState:
         self.prequential = Prequential(
             evaluation.sliding_rows, evaluation.every_windows, evaluation.warmup_rows
         )
+        self.slices = Slices(evaluation.slices, log.spec)
         self.cursors = Cursors(log, compared=self.learner.companion is not None)
         self.progress = Progress(
             full_rows=self.learner.full_rows, warmup_rows=evaluation.warmup_rows
@@ -53,6 +55,7 @@ class RunState:
             **learner.guards(),
             **({} if companion is None else companion.parts()),
             "evaluation": self.prequential,
+            "slices": self.slices.figures,
             "cursors": self.cursors,
             "random": RandomState(learner.device),
             "progress": self.progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -70,6 +71,8 @@ class Trainer:
                 try:
                     with self._feed() as steps:
                         for step, batches in steps:
+                            if self._stops:
+                                break
                             self._window_end = step.window.end
                             if isinstance(step, Score):
                                 self._score(step, batches)
@@ -95,19 +98,34 @@ class Trainer:
         self.state.cursors.scored(step, scores)
         self.state.progress.rows_scored += step.window.rows
 
+    @property
+    def _stops(self) -> bool:
+        stop = self.config.stop_rows
+        return stop is not None and self.state.progress.rows_scored >= stop
+
+    @property
+    def _frozen(self) -> bool:
+        learn = self.config.learn_rows
+        return learn is not None and self.state.progress.rows_learned >= learn
+
     def _learn(self, step: Learn, batches: Iterator[MiniBatch]) -> None:
         window = list(batches)
         scores = self.state.cursors.waiting(step)
         self._evaluate(step, window, scores.own)
+        if not self._frozen:
+            self._learn_window(window, scores)
+        self.state.cursors.learned(step)
+        if self.state.progress.windows % self.config.evaluation.every_windows == 0:
+            self._account.churn()
+            self._account.slices()
+
+    def _learn_window(self, window: list[MiniBatch], scores: Scores) -> None:
         start = 0
         for batch in window:
             self._learn_batch(batch, scores.part(start, batch.labelled))
             start += batch.rows
         with self._clock.phase("learn"):
             self.state.learner.end_window()
-        self.state.cursors.learned(step)
-        if self.state.progress.windows % self.config.evaluation.every_windows == 0:
-            self._account.churn()
 
     def _learn_batch(self, batch: MiniBatch, given: Scores) -> None:
         """One step on the labelled rows, and what the controller makes of it."""
@@ -117,6 +135,7 @@ class Trainer:
         if not rows:
             return
         known = batch.take(batch.labelled)
+        progress.lookups += len(known.ids)
         with self._clock.phase("learn"):
             learner.learn(known, learner.soft_targets(known))
         with self._clock.phase("controller"):
@@ -144,6 +163,7 @@ class Trainer:
         with self._clock.phase("evaluate"):
             labels = np.concatenate([batch.label for batch in window])
             record = self.state.prequential.add(labels, scores)
+            self.state.slices.add(window, scores)
         self._on_window(self._account.window(step.window.end, record, self._cost))
 
     def _feed(self) -> AbstractContextManager[Feed]:
@@ -225,17 +245,17 @@ class Trainer:
         if self.state.progress.windows % self.config.checkpoint.every_windows == 0:
             self._save()
 
-    def _save(self) -> None:
+    def _save(self) -> Path:
         with self._clock.phase("checkpoint"):
             broken = self.state.learner.not_finite()
             if broken:  # a checkpoint is what one can go back to
                 raise DivergedError(f"values are not finite in {broken}")
             self._journal.sync()
-            self._checkpoints.save(self.state.progress.step, self._parts())
+            return self._checkpoints.save(self.state.progress.step, self._parts())
 
     def _finish(self) -> Figures:
-        self._save()
-        summary = self._account.end(self._cost)
+        kept = sum(file.stat().st_size for file in self._save().iterdir())
+        summary = self._account.end(self._cost, kept)
         self._journal.close()
         write_json(self.config.run / SUMMARY, {"run": self._journal.run, **summary})
         return summary
