@@ -15,6 +15,8 @@ import typer
 
 from stream_prune.cli import (
     INSTALL,
+    compare,
+    config_command,
     datasets,
     events,
     publish,
@@ -48,12 +50,14 @@ for _command, _short in (
     (quickstart.quickstart, "the main job, end to end, on a real log"),
     (replay.replay, "an event log into a mini-batch log, and train on it"),
     (train.train, "train on a mini-batch log"),
+    (compare.compare, "a grid of runs over the same events, in one table"),
     (publish.publish, "a run's model into MLflow"),
     (pull.pull, "a registered model as a verified folder"),
     (score.score, "scores of a file of events"),
     (serve.serve, "a model behind HTTP"),
     (events.events, "what a run decided, when, and why"),
     (report.report, "an HTML report on runs"),
+    (config_command.config, "every key of a configuration file"),
 ):
     app.command(help=help_of(_command), short_help=_short)(_command)
 app.add_typer(datasets.app, name="datasets", short_help="historical logs as event streams")

@@ -15,7 +15,7 @@ from stream_prune.sparsity.compiled import is_compiled, plain
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.criteria import CRITERIA
 from stream_prune.sparsity.criteria.collect import Collector
-from stream_prune.sparsity.criteria.criterion import Activations
+from stream_prune.sparsity.criteria.criterion import Activations, Criterion
 from stream_prune.sparsity.events import Event
 from stream_prune.sparsity.example import Example
 from stream_prune.sparsity.finite import FiniteSteps
@@ -53,7 +53,8 @@ class SparsityController:
         example: inputs as the model takes them: a tensor, a tuple of positional or a mapping of
             keyword arguments. A few examples are enough.
         drift: tells the policy when the stream has moved; None: never.
-        criterion: importance of a unit, one of the names in ``CRITERIA``.
+        criterion: importance of a unit: one of the names in ``CRITERIA``, or your own ``Weights``,
+            ``Steps`` or ``Activations``.
         tables: embedding tables by name, whose capacities follow ``budget.rows``.
         window_rows: examples between two looks of the policy (an alarm ends a window early).
         on_resize: called with the new plan after the model has been resized.
@@ -86,7 +87,7 @@ class SparsityController:
         budget: Budget,
         example: Tensor | tuple[Any, ...] | Mapping[str, Any],
         drift: Monitor | None = None,
-        criterion: str = "taylor",
+        criterion: str | Criterion = "taylor",
         tables: Mapping[str, RowTable] | None = None,
         window_rows: int = 4096,
         on_resize: Callable[[Plan], None] | None = None,
@@ -96,9 +97,10 @@ class SparsityController:
         seed: int = 0,
         twin: Twin | None = None,
     ) -> None:
-        if criterion not in CRITERIA:
+        measure = CRITERIA.get(criterion) if isinstance(criterion, str) else criterion
+        if measure is None:
             raise ConfigError(f"criterion = {criterion!r}: must be one of {sorted(CRITERIA)}")
-        if is_compiled(model) and isinstance(CRITERIA[criterion], Activations):
+        if is_compiled(model) and isinstance(measure, Activations):
             raise ConfigError(
                 f"criterion = {criterion!r}: it reads activations, which a compiled model does not "
                 "show; use taylor, movement or magnitude"
@@ -123,7 +125,7 @@ class SparsityController:
         self._accumulation = Accumulation(optimizer)
         self._rate = RateMultiplier(optimizer, self._live.scaled_groups)
         scored = (model, optimizer) if twin is None else (twin.model, twin.optimizer)
-        self._collector = Collector(*scored, proven.layout, CRITERIA[criterion])
+        self._collector = Collector(*scored, proven.layout, measure)
         self._recorder = Recorder(self._live, self._rate)
         self._progress = Progress(policy, budget.macs, self.groups, seed)
         self._readjust = Readjustment(

@@ -214,7 +214,7 @@ def _controller(
         budget=sparsity.budget,
         example=example,
         drift=None if config.drift is None else config.drift.build_monitor(),
-        criterion=sparsity.criterion,
+        criterion=sparsity.find_criterion(),
         tables=tables.tables,
         window_rows=sparsity.window_rows,
         guardrail=sparsity.guardrail,

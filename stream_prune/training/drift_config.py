@@ -13,7 +13,8 @@ from stream_prune.drift.detector import Detector
 from stream_prune.drift.monitor import DriftMonitor
 from stream_prune.drift.page_hinkley import PageHinkley
 from stream_prune.errors import ConfigError
-from stream_prune.training.ranges import at_least, one_of
+from stream_prune.training.own_parts import part
+from stream_prune.training.ranges import at_least
 
 DETECTORS: dict[str, type[Detector]] = {"cusum": Cusum, "adwin": Adwin, "page_hinkley": PageHinkley}
 
@@ -23,7 +24,8 @@ class DriftConfig:
     """The drift monitor: a detector fed with the mean loss of slices of the stream.
 
     Attributes:
-        detector: cusum, adwin or page_hinkley.
+        detector: cusum, adwin or page_hinkley; or your own, as
+            ``package.module:Name``.
         parameters: the detector's own settings.
         slice_rows: labelled rows per slice.
         cooldown_rows: rows that the detector does not see at the start, after an alarm and after
@@ -36,14 +38,13 @@ class DriftConfig:
     cooldown_rows: int = 8192
 
     def __post_init__(self) -> None:
-        one_of(tuple(DETECTORS), detector=self.detector)
         at_least(1, slice_rows=self.slice_rows)
         at_least(0, cooldown_rows=self.cooldown_rows)
         self.build_monitor()  # its settings are wrong now or never
 
     def build_monitor(self) -> DriftMonitor:
         """The monitor with its detector."""
-        kind = DETECTORS[self.detector]
+        kind = part("detector", self.detector, DETECTORS)
         known = list(inspect.signature(kind).parameters)
         for name in self.parameters:
             if name not in known:

@@ -17,7 +17,8 @@ from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
 from stream_prune.models.head_config import HeadConfig
 from stream_prune.models.wide_deep import WideDeepHead, WideDeepHeadConfig
 from stream_prune.training.dataclass_reader import read
-from stream_prune.training.ranges import at_least, one_of
+from stream_prune.training.own_parts import part
+from stream_prune.training.ranges import at_least
 
 HEADS: Mapping[str, tuple[type[HeadConfig], Callable[[Any], nn.Module]]] = {
     "dcn": (DCNHeadConfig, DCNHead),
@@ -34,7 +35,8 @@ class ModelConfig:
     """The model.
 
     Attributes:
-        name: dlrm, dcn, deepfm, dhen or wide_deep.
+        name: dlrm, dcn, deepfm, dhen or wide_deep; or your own head, a module class with its
+            ``HeadConfig`` as the attribute ``Config``, as ``package.module:Name``.
         dim: the embedding dimension D.
         bottom: hidden widths of the MLP over the dense features (dlrm, dhen); the others have none.
         top: hidden widths of the MLP that ends in the logit; dcn, deepfm and wide_deep: the deep
@@ -50,7 +52,6 @@ class ModelConfig:
     parameters: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        one_of(tuple(HEADS), name=self.name)
         at_least(1, dim=self.dim)
         for name in ("bottom", "top"):
             at_least(1, **{f"{name}[{i}]": n for i, n in enumerate(getattr(self, name))})
@@ -81,7 +82,7 @@ class ModelConfig:
                     f"{', '.join(known) or 'none'}"
                 )
         try:
-            return read(HEADS[self.name][0], {**sizes, **parameters})
+            return read(self._parts()[0], {**sizes, **parameters})
         except ConfigError as error:
             named = re.match(r"\w+", str(error))
             own = named is not None and named.group() in parameters
@@ -89,7 +90,19 @@ class ModelConfig:
 
     def build_head(self, dense: int, tables: int) -> nn.Module:
         """The head for N dense features and F tables, with weights from torch's generator."""
-        return HEADS[self.name][1](self.head_config(dense, tables))
+        return self._parts()[1](self.head_config(dense, tables))
+
+    def _parts(self) -> tuple[type[HeadConfig], Callable[[Any], nn.Module]]:
+        found = part("name", self.name, HEADS)
+        if isinstance(found, tuple):
+            return found
+        config = getattr(found, "Config", None)
+        if not (isinstance(config, type) and issubclass(config, HeadConfig)):
+            raise ConfigError(
+                f"name = {self.name!r}: must be a module class with an attribute Config, a "
+                "dataclass that extends stream_prune.models.head_config.HeadConfig"
+            )
+        return config, found
 
     def _fields(self) -> list[str]:
-        return [field.name for field in fields(HEADS[self.name][0])]
+        return [field.name for field in fields(self._parts()[0])]

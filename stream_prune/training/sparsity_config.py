@@ -8,7 +8,7 @@ from typing import Any
 
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.budget import Budget
-from stream_prune.sparsity.criteria import CRITERIA
+from stream_prune.sparsity.criteria import CRITERIA, Activations, Criterion, Steps, Weights
 from stream_prune.sparsity.guardrail import Guardrail
 from stream_prune.sparsity.policies.ads import ADS
 from stream_prune.sparsity.policies.ads_shadow import ADSShadow
@@ -18,7 +18,8 @@ from stream_prune.sparsity.policies.policy import Policy
 from stream_prune.sparsity.policies.rate_on_drift import RateOnDrift
 from stream_prune.sparsity.policies.static import Static
 from stream_prune.training.dataclass_reader import read
-from stream_prune.training.ranges import at_least, one_of
+from stream_prune.training.own_parts import part
+from stream_prune.training.ranges import at_least
 
 POLICIES: dict[str, type[Policy[Any]]] = {
     "ads": ADS,
@@ -36,9 +37,11 @@ class SparsityConfig:
 
     Attributes:
         budget: what a settled plan may cost.
-        policy: ads (adaptive), ads_shadow, amgp, dsl_units, rate_on_drift or static.
+        policy: ads (adaptive), ads_shadow, amgp, dsl_units, rate_on_drift or static; or your own,
+            a frozen dataclass, as ``package.module:Name``.
         parameters: the policy's own settings.
-        criterion: taylor, magnitude, movement or activation_variance.
+        criterion: taylor, magnitude, movement or activation_variance; or your own, a Weights, Steps
+            or Activations of :mod:`stream_prune.sparsity.criteria`, as ``package.module:name``.
         window_rows: rows between two decisions.
         guardrail: compares every re-adjustment with the model before it; None: nothing does.
     """
@@ -51,8 +54,7 @@ class SparsityConfig:
     guardrail: Guardrail | None = None
 
     def __post_init__(self) -> None:
-        one_of(tuple(POLICIES), policy=self.policy)
-        one_of(tuple(CRITERIA), criterion=self.criterion)
+        self.find_criterion()
         at_least(1, window_rows=self.window_rows)
         policy = self.build_policy()  # its settings are wrong now or never
         if isinstance(policy, AMGP) and policy.part_rows < self.window_rows:
@@ -64,4 +66,21 @@ class SparsityConfig:
 
     def build_policy(self) -> Policy[Any]:
         """The policy with its settings."""
-        return read(POLICIES[self.policy], self.parameters, "parameters")
+        kind: Any = part("policy", self.policy, POLICIES)
+        if not all(hasattr(kind, name) for name in ("__dataclass_fields__", "wants_scores")):
+            raise ConfigError(
+                f"policy = {self.policy!r}: must be a frozen dataclass with the methods of "
+                "stream_prune.sparsity.policies.policy.Policy"
+            )
+        policy: Policy[Any] = read(kind, self.parameters, "parameters")
+        return policy
+
+    def find_criterion(self) -> Criterion:
+        """The criterion by its name."""
+        found = part("criterion", self.criterion, CRITERIA)
+        if not isinstance(found, Weights | Steps | Activations):
+            raise ConfigError(
+                f"criterion = {self.criterion!r}: must be a Weights, Steps or Activations of "
+                "stream_prune.sparsity.criteria"
+            )
+        return found

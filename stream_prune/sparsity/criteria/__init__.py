@@ -11,6 +11,18 @@ from stream_prune.sparsity.criteria.magnitude import magnitude
 from stream_prune.sparsity.criteria.movement import movement, settle
 from stream_prune.sparsity.criteria.taylor import taylor
 
+__all__ = [
+    "CRITERIA",
+    "Activations",
+    "Criterion",
+    "Steps",
+    "Weights",
+    "activation_variance",
+    "magnitude",
+    "movement",
+    "taylor",
+]
+
 CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {
         "taylor": Steps(taylor),
