@@ -31,7 +31,9 @@ def list_sets() -> None:
 
 
 def describe(name: Name) -> None:
-    """Show what the columns of a data set mean, as YAML for a configuration's `features`.
+    """Show where a data set is from, its licence, and what its columns mean.
+
+    The columns are YAML for a configuration's `features`.
 
     Example:
 
@@ -42,13 +44,18 @@ def describe(name: Name) -> None:
     from stream_prune.datasets import describe as one_line
     from stream_prune.datasets import load
 
-    typer.echo(f"# {one_line(name)}")
+    typer.echo(f"# {one_line(name)}\n#")
+    for line in (load(name).__doc__ or "").strip().splitlines():
+        typer.echo(f"# {line}".rstrip())
     typer.echo(yaml.safe_dump(load(name).SPEC.to_dict(), sort_keys=False, width=100).rstrip())
 
 
 def fetch(
     name: Name,
-    folder: Annotated[Path, typer.Argument(help="Folder for the files.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder for the files; of your own download, where you unpacked it."),
+    ],
     rows: Annotated[int | None, typer.Option(min=1, help="Only the first N events.")] = None,
 ) -> None:
     """Write a data set as files that `stream-prune replay` reads.
