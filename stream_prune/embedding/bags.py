@@ -3,9 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import I64
+
+F32 = npt.NDArray[np.float32]
 
 
 class Found(NamedTuple):
@@ -15,11 +18,13 @@ class Found(NamedTuple):
         rows: int64 [n], their flat rows, in the order of the ids (feature-major).
         offsets: int64 [F * B + 1], the bags' bounds, if any feature is multi-valued.
         layout: the assignment of rows that this holds for.
+        weights: float32 [n], of the values in their bags; None: all 1.
     """
 
     rows: I64
     offsets: I64 | None
     layout: int
+    weights: F32 | None = None
 
 
 def check(ids: I64, offsets: I64 | None, tables: int) -> tuple[I64, int]:
@@ -47,16 +52,40 @@ def check(ids: I64, offsets: I64 | None, tables: int) -> tuple[I64, int]:
     return offsets[np.arange(tables + 1) * batch], batch
 
 
+def check_weights(weights: F32 | None, ids: I64) -> None:
+    """Weights of the values must be float32 [n], finite and not negative.
+
+    Raises:
+        TypeError: another type.
+        ValueError: another length, or a weight out of range, with its place.
+    """
+    if weights is None:
+        return
+    if weights.dtype != np.float32:
+        raise TypeError(f"weights: {weights.dtype}: must be float32")
+    if weights.shape != ids.shape:
+        raise ValueError(f"{weights.size} weights for {ids.size} ids: must be one for each")
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ValueError(f"weights[{at}] = {weights[at]}: must be finite and not negative")
+
+
 @compiled
-def batch_major(rows: I64, offsets: I64, cold: I64) -> tuple[I64, I64]:
+def batch_major(
+    rows: I64, offsets: I64, cold: I64, mean: npt.NDArray[np.bool_], weights: F32
+) -> tuple[I64, I64, F32]:
     """Bags of rows from feature-major to batch-major; an empty bag becomes one cold row.
 
     Args:
         rows: concatenated bags, feature-major, ``offsets`` [F * B + 1].
-        cold: the cold row of each table [F].
+        cold: the first cold row of each table [F].
+        mean: the tables [F] whose bags are averaged; those of others are summed.
+        weights: of the values, or empty: all 1.
 
     Returns:
-        Rows, and offsets [B * F + 1], of bags with at least one row each.
+        Rows, offsets [B * F + 1] of bags with at least one row each, and what each row counts in
+        its bag: in a mean the weights' shares of their sum, all 0 where that is 0.
     """
     tables = cold.size
     batch = (offsets.size - 1) // tables
@@ -66,12 +95,21 @@ def batch_major(rows: I64, offsets: I64, cold: I64) -> tuple[I64, I64]:
             at, bag = b * tables + f, f * batch + b
             ends[at + 1] = ends[at] + max(1, offsets[bag + 1] - offsets[bag])
     out = np.empty(ends[-1], np.int64)
+    share = np.ones(ends[-1], np.float32)
     for b in range(batch):
         for f in range(tables):
             at, bag = ends[b * tables + f], f * batch + b
-            if offsets[bag] == offsets[bag + 1]:
+            begin, end = offsets[bag], offsets[bag + 1]
+            if begin == end:
                 out[at] = cold[f]
-            for i in range(offsets[bag], offsets[bag + 1]):
-                out[at] = rows[i]
-                at += 1
-    return out, ends
+                continue
+            total = np.float32(0.0)
+            for i in range(begin, end):
+                out[at + i - begin] = rows[i]
+                weight = weights[i] if weights.size else np.float32(1.0)
+                share[at + i - begin] = weight
+                total = np.float32(total + weight)
+            if mean[f]:
+                for i in range(at, at + end - begin):
+                    share[i] = share[i] / total if total > 0 else np.float32(0.0)
+    return out, ends, share

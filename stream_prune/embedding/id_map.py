@@ -44,6 +44,14 @@ def home(key: int, shift: np.uint64) -> np.int64:
 
 
 @compiled
+def cold_row(key: int, rows: int) -> np.int64:
+    """The place of an id among its table's cold rows, as :func:`.cold_rows.cold_rows` has it."""
+    bits = np.uint64(key)
+    high = ((bits ^ (bits >> _HALF)) * _MIX) >> _HALF
+    return np.int64((high * np.uint64(rows)) >> _HALF)
+
+
+@compiled
 def find(ids: IdMap, table: int, key: int) -> np.int64:
     """The slot of an id, or -1."""
     base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
@@ -88,11 +96,14 @@ def remove(ids: IdMap, table: int, key: int) -> None:
 
 
 @compiled
-def lookup(ids: IdMap, keys: I64, spans: I64, cold: I64, rows: I64) -> None:
-    """Rows of all keys, of table f at ``spans[f] : spans[f + 1]``; strangers get ``cold[f]``."""
+def lookup(ids: IdMap, keys: I64, spans: I64, first: I64, cold: I64, rows: I64) -> None:
+    """Rows of all keys, of table f at ``spans[f] : spans[f + 1]``.
+
+    Strangers get one of the ``cold[f]`` rows from ``first[f]`` on.
+    """
     for table in range(cold.size):
         base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
-        shift = ids.shift[table]
+        shift, shared = ids.shift[table], cold[table]
         for i in range(spans[table], spans[table + 1]):
             key = keys[i]
             slot = home(key, shift)
@@ -100,4 +111,7 @@ def lookup(ids: IdMap, keys: I64, spans: I64, cold: I64, rows: I64) -> None:
             while found != key and found != EMPTY:
                 slot = (slot + 1) & mask
                 found = ids.slots[base + slot, 0]
-            rows[i] = ids.slots[base + slot, 1] if found == key else cold[table]
+            if found == key:
+                rows[i] = ids.slots[base + slot, 1]
+            else:
+                rows[i] = first[table] + (cold_row(key, shared) if shared > 1 else 0)

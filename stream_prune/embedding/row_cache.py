@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.embedding import row_set
+from stream_prune.embedding import row_set, waiting_room
+from stream_prune.embedding.cold_rows import heirs
 from stream_prune.embedding.config import TableConfig
+from stream_prune.embedding.half_lives import HalfLives, Tuning
 from stream_prune.embedding.id_map import EMPTY, I64, empty_map, lookup
+from stream_prune.embedding.moves import Moves, Relayout
 from stream_prune.embedding.row_set import RowSet
 from stream_prune.embedding.sketch import empty_sketch
+from stream_prune.embedding.waiting_room import empty_room
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -22,22 +26,24 @@ class RowCache:
     Memory is a function of the configuration alone, not of how many ids went by.
     """
 
-    def __init__(self, configs: Sequence[TableConfig]) -> None:
+    def __init__(self, configs: Sequence[TableConfig], tuning: Tuning | None = None) -> None:
         self.configs = tuple(configs)
-        self.half_life = np.array([c.half_life for c in configs], np.float64)
         self.events = 0
         self._origin = np.zeros(len(configs), np.float64)  # where a table's increment is 1
         capacity = np.array([c.capacity for c in configs], np.int64)
+        longest = np.array([max((c.half_life, *c.half_lives)) for c in configs], np.float64)
         bits = np.array([(min(max(c.capacity, 64), 8_192) - 1).bit_length() for c in configs])
         board_base = np.concatenate(([0], np.cumsum(1 << bits))).astype(np.int64)
         self.rows = self._laid_out(
             capacity,
             RowSet(
                 ids=empty_map(capacity),
-                sketch=empty_sketch(self.half_life),
+                sketch=empty_sketch(longest),
+                room=empty_room(np.array([int(c.waiting * c.capacity) for c in configs])),
                 owner=np.empty(0, np.int64),
                 counts=np.empty(0, np.float64),
                 first=np.empty(0, np.int64),
+                cold=np.empty(0, np.int64),
                 capacity=capacity,
                 used=np.zeros(len(configs), np.int64),
                 open=np.ones(len(configs), np.bool_),
@@ -55,17 +61,21 @@ class RowCache:
                 evictions=np.zeros(len(configs), np.int64),
             ),
         )
+        self.learned = HalfLives(configs, self.rows.capacity, tuning or Tuning())
 
-    @staticmethod
-    def _laid_out(capacity: I64, rows: RowSet) -> RowSet:
-        """The same tables with new capacities and no owners yet."""
+    def _laid_out(self, capacity: I64, rows: RowSet) -> RowSet:
+        """The same tables with new capacities [F] and no owners yet."""
+        sizes = zip(self.configs, capacity.tolist(), strict=True)
+        cold = np.array([config.cold_rows(size) for config, size in sizes], np.int64)
         first = np.concatenate(([0], np.cumsum(capacity + 1))).astype(np.int64)
+        owned = capacity + 1 - cold
         return rows._replace(
-            ids=empty_map(capacity),
+            ids=empty_map(owned),
             owner=np.full(first[-1], EMPTY, np.int64),
             counts=np.zeros(first[-1], np.float64),
             first=first[:-1],
-            capacity=capacity.copy(),
+            cold=cold,
+            capacity=owned,
         )
 
     @property
@@ -73,19 +83,29 @@ class RowCache:
         """Flat rows of all tables, V, the cold ones included."""
         return self.rows.owner.size
 
+    @property
+    def capacity(self) -> I64:
+        """The tables' capacities [F]: all their rows but one."""
+        return self.rows.capacity + self.rows.cold - 1
+
+    def shared(self, table: int) -> slice:
+        """The cold flat rows of a table."""
+        start = int(self.rows.first[table])
+        return slice(start, start + int(self.rows.cold[table]))
+
     def owned(self, table: int) -> slice:
         """The flat rows of a table that ids own, in the order in which they were handed out."""
-        start = int(self.rows.first[table]) + 1
+        start = self.shared(table).stop
         return slice(start, start + int(self.rows.used[table]))
 
     def live(self) -> I64:
-        """Flat rows in use, table by table: its cold row, then the owned ones."""
-        spans = zip(self.rows.first.tolist(), self.rows.used.tolist(), strict=True)
-        return np.concatenate([np.arange(first, first + used + 1) for first, used in spans])
+        """Flat rows in use, table by table: its cold rows, then the owned ones."""
+        tables = range(len(self.configs))
+        return np.concatenate([np.arange(self.shared(f).start, self.owned(f).stop) for f in tables])
 
-    def cold(self, rows: I64) -> I64:
-        """The cold row of the table in which each of these flat rows lies."""
-        return self.rows.first[np.searchsorted(self.rows.first, rows, side="right") - 1]
+    def occupied(self) -> I64:
+        """Slots of the waiting room in use."""
+        return np.flatnonzero(self.rows.room.owner != EMPTY)
 
     def _queued(self) -> I64:
         """Where the cells of the boards in use are listed, of all tables."""
@@ -98,31 +118,43 @@ class RowCache:
         Raises:
             ValueError: a negative id, with its table.
         """
-        rows = np.empty(ids.size, np.int64)
-        lookup(self.rows.ids, self._checked(ids, spans), spans, self.rows.first, rows)
+        rows, state = np.empty(ids.size, np.int64), self.rows
+        lookup(state.ids, self._checked(ids, spans), spans, state.first, state.cold, rows)
         return rows
 
-    def admit(self, ids: I64, spans: I64, events: int) -> tuple[I64, I64]:
+    def admit(self, ids: I64, spans: I64, events: int) -> tuple[I64, Moves]:
         """Count a batch of ``events`` stream rows.
 
-        Returns the flat rows [n] of ``ids`` [n] and those flat rows that have a new owner.
+        Returns the flat rows [n] of ``ids`` [n], and what has to move before they are read.
         Arguments and errors as for :meth:`lookup`.
         """
         ids = self._checked(ids, spans)
-        exponent = (self.events - self._origin) / self.half_life
+        for change in self.learned.observe(ids, spans, self.events):
+            self._change(*change)
+        half_life = self.learned.half_life
+        exponent = (self.events - self._origin) / half_life
         if exponent.max(initial=0.0) > _MAX_EXPONENT:
             self._rescale(np.where(exponent > _MAX_EXPONENT, np.floor(exponent), 0.0))
-            exponent = (self.events - self._origin) / self.half_life
+            exponent = (self.events - self._origin) / half_life
         room = np.minimum(self.rows.capacity - self.rows.used, np.diff(spans)).sum()
-        fresh, found = np.empty(room, np.int64), np.empty(ids.size, np.int64)
-        handed_out = row_set.admit(self.rows, ids, spans, np.exp2(exponent), fresh, found)
+        fresh, origin = np.empty(room, np.int64), np.empty(room, np.int64)
+        found = np.empty(ids.size, np.int64)
+        n = row_set.admit(self.rows, ids, spans, np.exp2(exponent), fresh, origin, found)
         self.events += events
-        return found, fresh[:handed_out]
+        return found, Moves(fresh[:n], origin[:n])
 
-    def contest(self) -> I64:
-        """Candidates against the weakest rows; returns the flat rows that have a new owner."""
-        fresh = np.empty(np.minimum(self.rows.used, self.rows.waiting).sum(), np.int64)
-        return fresh[: row_set.contest(self.rows, fresh)]
+    def contest(self) -> Moves:
+        """Candidates against the weakest rows; returns what has to move."""
+        most = np.minimum(self.rows.used, self.rows.waiting).sum()
+        fresh, origin, left = (np.empty(most, np.int64) for _ in range(3))
+        n = row_set.contest(self.rows, fresh, origin, left)
+        fresh, waits = fresh[:n], left[:n] >= 0
+        return Moves(fresh, origin[:n], fresh[waits], left[:n][waits])
+
+    def drifted(self) -> None:
+        """A drift was signalled: learned half-lives get shorter for a while."""
+        for change in self.learned.drifted(self.events):
+            self._change(*change)
 
     def churn(self) -> list[tuple[int, int]]:
         """(admissions, evictions) of each table since the last call."""
@@ -133,62 +165,84 @@ class RowCache:
 
     def _checked(self, ids: I64, spans: I64) -> I64:
         if ids.size and ids.min() < 0:
-            bad = int(np.argmax(ids < 0))
-            table = self.configs[int(np.searchsorted(spans, bad, side="right")) - 1].name
-            raise ValueError(f"table {table!r}: id {ids[bad]}: ids must be in [0, 2^63 - 1]")
-        # The loops are compiled for one kind of array; others (read-only, strided) are copied.
+            at = int(np.argmax(ids < 0))
+            table = int(np.searchsorted(spans, at, side="right")) - 1
+            name = self.configs[table].name
+            raise ValueError(f"table {name!r}: id {ids[at]}: ids must not be negative")
+        # Compiled once, for one kind of array: other kinds (read-only, strided) are copied.
         return np.require(ids, requirements=("C", "W"))
+
+    def _change(self, table: int, before: float, half_life: float) -> None:
+        """Count with another half-life from now on.
+
+        An id seen at a steady pace has a count in proportion to the half-life, so on a shorter one
+        counts shrink with it, or newcomers would have to wait; on a longer one they grow again by
+        themselves.
+        """
+        exponent = (self.events - self._origin[table]) / before
+        self._scale(table, 2.0**-exponent * min(1.0, half_life / before))
+        self._origin[table] = self.events
 
     def _rescale(self, exponent: npt.NDArray[np.float64]) -> None:
         """Divide a table's counts by 2^exponent; exact, so no comparison changes."""
-        rows = self.rows
         for table in np.nonzero(exponent)[0].tolist():
-            factor = 2.0 ** -exponent[table]
-            rows.counts[self.owned(table)] *= factor
-            rows.floor[table] *= factor
-            rows.strength[rows.board_base[table] : rows.board_base[table + 1]] *= factor
-            cells = rows.sketch.cells[rows.sketch.base[table] : rows.sketch.base[table + 1]]
-            cells *= np.float32(factor)
-        self._origin += exponent * self.half_life
+            self._scale(table, 2.0 ** -exponent[table])
+        self._origin += exponent * self.learned.half_life
 
-    def resize(self, capacities: Mapping[int, int]) -> tuple[I64, I64]:
+    def _scale(self, table: int, factor: float) -> None:
+        rows = self.rows
+        rows.counts[self.owned(table)] *= factor
+        rows.floor[table] *= factor
+        rows.strength[rows.board_base[table] : rows.board_base[table + 1]] *= factor
+        cells = rows.sketch.cells[rows.sketch.base[table] : rows.sketch.base[table + 1]]
+        cells *= np.float32(factor)
+
+    def resize(self, capacities: Mapping[int, int]) -> Relayout:
         """New capacities for some tables, keeping the rows with the greatest decayed counts.
 
-        Returns (old flat rows, new flat rows) of everything that stays, cold rows included. What
-        is cut goes back to the sketch, so it may return; waiting candidates of a resized table
-        are forgotten until their next sighting.
+        What is cut goes back to the sketch, and to the waiting room, so it may return; waiting
+        candidates of a resized table are forgotten until their next sighting. Of each new cold row
+        the ids had the old one that it starts as.
         """
-        old = self.rows
-        capacity = old.capacity.copy()
-        kept = [np.arange(o.start, o.stop) for o in map(self.owned, range(len(self.configs)))]
+        old, capacity = self.rows, self.capacity
         for table, size in capacities.items():
-            rows = kept[table]
-            if not old.follow[table] and size < capacity[table]:
-                old.open[table] = False
+            old.open[table] &= bool(old.follow[table]) or size >= capacity[table]
             capacity[table] = size
-            strongest = rows[np.argsort(-old.counts[rows], kind="stable")]
-            kept[table] = np.sort(strongest[:size])
-            row_set.disown(old, table, strongest[size:])
-            row_set.clear_board(old, table)
-            old.floor[table] = 0.0
         new = self._laid_out(capacity, old)
-        source, target = [], []
-        for table, rows in enumerate(kept):
+        moved, to, left, slots = [], [], [_NONE], [_NONE]
+        for table in range(capacity.size):
+            rows = np.arange(self.owned(table).start, self.owned(table).stop)
+            if table in capacities:
+                rows, gone = self._cut(table, rows, int(new.capacity[table]))
+                places = np.empty(gone.size, np.int64)
+                row_set.disown(old, table, gone, places)
+                left.append(gone[places >= 0])
+                slots.append(places[places >= 0])
+            cold = int(new.cold[table])
+            places = new.first[table] + np.arange(cold + rows.size)
             new.used[table] = rows.size
-            source += [old.first[table : table + 1], rows]
-            target.append(np.arange(rows.size + 1) + new.first[table])
-        moved, to = np.concatenate(source), np.concatenate(target)
-        new.owner[to], new.counts[to] = old.owner[moved], old.counts[moved]
+            new.owner[places[cold:]] = old.owner[rows]
+            new.counts[places[cold:]] = old.counts[rows]
+            moved += [old.first[table] + heirs(cold, int(old.cold[table])), rows]
+            to.append(places)
         row_set.index(new)
         self.rows = new
-        return moved, to
+        self.learned.resize(new.capacity)
+        return Relayout(*(np.concatenate(part) for part in (moved, to, left, slots)))
+
+    def _cut(self, table: int, rows: I64, size: int) -> tuple[I64, I64]:
+        """Of a table's owned rows those that stay, in order, and the others, strongest first."""
+        row_set.clear_board(self.rows, table)
+        self.rows.floor[table] = 0.0
+        strongest = rows[np.argsort(-self.rows.counts[rows], kind="stable")]
+        return np.sort(strongest[:size]), strongest[size:]
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Everything that decides later results, as copies; counts and owners of live rows only."""
         rows, live = self.rows, self.live()
         queued = self._queued()
         return {
-            "capacity": rows.capacity.copy(),
+            "capacity": self.capacity,
             "used": rows.used.copy(),
             "owner": rows.owner[live],
             "counts": rows.counts[live],
@@ -202,13 +256,19 @@ class RowCache:
             "admissions": rows.admissions.copy(),
             "evictions": rows.evictions.copy(),
             "origin": self._origin.copy(),
+            **{f"room.{name}": getattr(rows.room, name).copy() for name in _ROOM},
+            **{f"ghosts.{name}": array for name, array in self.learned.arrays().items()},
         }
 
     def restore(self, arrays: Arrays, events: int) -> None:
         """Become the cache that gave :meth:`arrays` after ``events`` events."""
         rows = self._laid_out(np.asarray(arrays["capacity"], np.int64), self.rows)
+        rows = rows._replace(room=empty_room(np.diff(rows.room.base)))
         for name in ("used", "open", "floor", "waiting", "admissions", "evictions"):
             getattr(rows, name)[:] = arrays[name]
+        for name in _ROOM:
+            getattr(rows.room, name)[:] = arrays[f"room.{name}"]
+        waiting_room.index(rows.room)
         rows.sketch.cells[:] = arrays["sketch"]
         self.rows, self.events = rows, events
         rows.candidates[:], rows.strength[:] = EMPTY, 0.0
@@ -219,3 +279,9 @@ class RowCache:
         live = self.live()
         rows.owner[live], rows.counts[live] = arrays["owner"], arrays["counts"]
         row_set.index(rows)
+        learned = {n.removeprefix("ghosts."): a for n, a in arrays.items() if "ghosts." in n}
+        self.learned.restore(learned, rows.capacity)
+
+
+_ROOM = ("owner", "newer", "older", "oldest", "newest")
+_NONE = np.empty(0, np.int64)

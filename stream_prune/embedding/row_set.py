@@ -1,9 +1,9 @@
 """Which ids own a row: the arrays of all tables, and the compiled loops that admit and contest.
 
-A table's rows are flat rows ``first[f] .. first[f] + capacity[f]``: the cold row, shared by every
-id without a row of its own, then the owned rows, filled from the front. Sightings are counted in
-decayed counts (see :mod:`~stream_prune.embedding.sketch`): exactly for owners, in the sketch for
-the others. All counts of a table decay alike, so they compare as they are stored.
+A table's rows are flat rows from ``first[f]`` on: ``cold[f]`` cold rows, shared by all ids without
+a row of their own, then up to ``capacity[f]`` owned rows, filled from the front. Sightings are
+counted in decayed counts (see :mod:`~stream_prune.embedding.sketch`): exactly for owners, in the
+sketch for the others. All counts of a table decay alike, so they compare as they are stored.
 """
 
 from typing import NamedTuple
@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.embedding import id_map, sketch
+from stream_prune.embedding import id_map, sketch, waiting_room
 from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import EMPTY, I64, IdMap
 from stream_prune.embedding.sketch import Sketch
+from stream_prune.embedding.waiting_room import WaitingRoom
 
 F64 = npt.NDArray[np.float64]
 
@@ -32,9 +33,11 @@ class RowSet(NamedTuple):
 
     ids: IdMap
     sketch: Sketch
+    room: WaitingRoom
     owner: I64
     counts: F64
     first: I64
+    cold: I64
     capacity: I64
     used: I64
     open: npt.NDArray[np.bool_]
@@ -53,20 +56,27 @@ class RowSet(NamedTuple):
 
 
 @compiled
-def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> None:
+def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> np.int64:
+    """Returns what the row starts as: a cold row, or -1 - slot of the room where it waited."""
     id_map.insert(rows.ids, table, key, row)
     rows.owner[row] = key
     rows.counts[row] = count
     rows.admissions[table] += 1
+    slot = waiting_room.take(rows.room, table, key)
+    if slot >= 0:
+        return np.int64(-1 - slot)
+    return np.int64(rows.first[table] + id_map.cold_row(key, rows.cold[table]))
 
 
 @compiled
-def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, found: I64) -> int:
+def admit(
+    rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, origin: I64, found: I64
+) -> int:
     """Count the sightings of a batch, and give a row to who may own one while there is room.
 
     ``keys`` are laid out as for :func:`id_map.lookup`, ``increment`` [F] is what a sighting counts
-    now. Returns how many rows were handed out and writes which into ``fresh``; ``found`` gets the
-    row that each key has afterwards.
+    now. Returns how many rows were handed out and writes which into ``fresh``, and what each starts
+    as into ``origin`` (see :func:`_own`); ``found`` gets the row that each key has afterwards.
     """
     handed_out = 0
     ids, cells, counts = rows.ids, rows.sketch, rows.counts
@@ -74,7 +84,7 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, found
         amount = increment[table]
         # Half a sighting below: between two sightings the first one has decayed a little.
         enough = (rows.admission[table] - 0.5) * amount
-        cold, before = rows.first[table], handed_out
+        first, shared, before = rows.first[table], rows.cold[table], handed_out
         base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
         shift = ids.shift[table]
         for i in range(spans[table], spans[table + 1]):
@@ -89,7 +99,7 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, found
                 counts[row] += amount
                 found[i] = row
                 continue
-            found[i] = cold
+            found[i] = first + (id_map.cold_row(key, shared) if shared > 1 else 0)
             room = rows.used[table] < rows.capacity[table]
             if not (room or rows.follow[table]) or not rows.open[table]:
                 continue
@@ -98,8 +108,8 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, found
                 continue
             if room:
                 rows.used[table] += 1
-                row = cold + rows.used[table]
-                _own(rows, table, key, row, count)
+                row = first + shared - 1 + rows.used[table]
+                origin[handed_out] = _own(rows, table, key, row, count)
                 rows.floor[table] = min(rows.floor[table], count)
                 fresh[handed_out] = found[i] = row
                 handed_out += 1
@@ -111,9 +121,10 @@ def admit(rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, found
                 if rows.candidates[cell] == key or count > rows.strength[cell]:
                     rows.candidates[cell] = key
                     rows.strength[cell] = count
+                waiting_room.touch(rows.room, table, key)
         if handed_out > before:  # some keys got their row at a later sighting in this batch
             for i in range(spans[table], spans[table + 1]):
-                if found[i] == cold:
+                if found[i] < first + shared:
                     at = id_map.find(ids, table, keys[i])
                     if at >= 0:
                         found[i] = ids.slots[at, 1]
@@ -161,22 +172,25 @@ def weakest(counts: F64, start: int, stop: int, size: int) -> I64:
 
 
 @compiled
-def contest(rows: RowSet, fresh: I64) -> int:
+def contest(rows: RowSet, fresh: I64, origin: I64, left: I64) -> int:
     """Strongest candidate against weakest row, and so on, until a candidate doesn't win.
 
     A candidate wins when its count exceeds the row's times the hysteresis. Of equal candidates the
     one of the lower cell comes first, of equal rows the lower one. The boards are empty afterwards.
-    Returns how many rows changed hands and writes which into ``fresh``.
+    Returns how many rows changed hands and writes which into ``fresh``, what each starts as into
+    ``origin`` (see :func:`_own`), and the slot in which what was in it waits, or -1, into ``left``.
     """
     changed = 0
     for table in range(rows.first.size):
         if rows.waiting[table] == 0:
             continue
+        before = changed
         board = rows.board_base[table]
         cells = rows.queue[board : board + rows.waiting[table]]
         cells = cells[weakest(cells.astype(np.float64), 0, cells.size, cells.size)]
         cells = cells[weakest(-rows.strength[cells], 0, cells.size, cells.size)]
-        first, used = rows.first[table] + 1, rows.used[table]
+        first, used = rows.first[table] + rows.cold[table], rows.used[table]
+        evicted = np.empty(min(cells.size, used), np.int64)
         victims = weakest(rows.counts, first, first + used, min(cells.size, used))
         for i in range(victims.size):
             row, strength = victims[i], rows.strength[cells[i]]
@@ -184,21 +198,39 @@ def contest(rows: RowSet, fresh: I64) -> int:
             rows.floor[table] = min(rows.counts[row], rows.strength[cells[max(i - 1, 0)]])
             if not strength > rows.hysteresis[table] * rows.counts[row]:
                 break
-            id_map.remove(rows.ids, table, rows.owner[row])
-            sketch.raise_to(rows.sketch, table, rows.owner[row], rows.counts[row])
-            _own(rows, table, rows.candidates[cells[i]], row, strength)
+            evicted[i] = rows.owner[row]
+            id_map.remove(rows.ids, table, evicted[i])
+            sketch.raise_to(rows.sketch, table, evicted[i], rows.counts[row])
+            # First out, then in: the newcomer may have waited in the very slot.
+            origin[changed] = _own(rows, table, rows.candidates[cells[i]], row, strength)
+            left[changed] = waiting_room.put(rows.room, table, evicted[i])
             rows.evictions[table] += 1
             fresh[changed] = row
             changed += 1
+        _still_waiting(rows.room, evicted, left[before:changed])
         clear_board(rows, table)
     return changed
 
 
 @compiled
-def disown(rows: RowSet, table: int, gone: I64) -> None:
-    """Give the counts of these rows back to the sketch; the id map is left to the caller."""
-    for row in gone:
-        sketch.raise_to(rows.sketch, table, rows.owner[row], rows.counts[row])
+def _still_waiting(room: WaitingRoom, evicted: I64, slots: I64) -> None:
+    """Of ids that shared a slot one after the other, the last one has it; the others get -1."""
+    for i in range(slots.size):
+        if slots[i] >= 0 and room.owner[slots[i]] != evicted[i]:
+            slots[i] = EMPTY
+
+
+@compiled
+def disown(rows: RowSet, table: int, gone: I64, left: I64) -> None:
+    """Give the counts of these rows back to the sketch; the id map is left to the caller.
+
+    ``gone`` is in falling order of counts. Writes the slots in which they wait, or -1, to ``left``.
+    """
+    for i in range(gone.size - 1, -1, -1):  # the strongest last: it is the last to be forgotten
+        key = rows.owner[gone[i]]
+        sketch.raise_to(rows.sketch, table, key, rows.counts[gone[i]])
+        left[i] = waiting_room.put(rows.room, table, key)
+    _still_waiting(rows.room, rows.owner[gone], left)
     rows.evictions[table] += gone.size
 
 
@@ -216,5 +248,6 @@ def clear_board(rows: RowSet, table: int) -> None:
 def index(rows: RowSet) -> None:
     """Fill an empty id map from the owners of the rows."""
     for table in range(rows.first.size):
-        for row in range(rows.first[table] + 1, rows.first[table] + 1 + rows.used[table]):
+        start = rows.first[table] + rows.cold[table]
+        for row in range(start, start + rows.used[table]):
             id_map.insert(rows.ids, table, rows.owner[row], row)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from stream_prune.embedding.half_lives import CoveragePoint
 from stream_prune.embedding.id_map import I64
 
 if TYPE_CHECKING:
@@ -20,8 +21,18 @@ class RowTable:
 
     @property
     def capacity(self) -> int:
-        """Rows that ids may own; the cold row is one more."""
-        return int(self._owner.cache.rows.capacity[self._index])
+        """All rows of the table but one cold row."""
+        return int(self._owner.cache.capacity[self._index])
+
+    @property
+    def cold_rows(self) -> int:
+        """Rows shared by the ids that own none."""
+        return int(self._owner.cache.rows.cold[self._index])
+
+    @property
+    def half_life(self) -> float:
+        """Events after which a sighting counts half, at present."""
+        return float(self._owner.cache.learned.half_life[self._index])
 
     @property
     def rows_used(self) -> int:
@@ -43,9 +54,18 @@ class RowTable:
         return self._owner.cache.rows.owner[self._owner.cache.owned(self._index)].copy()
 
     def weight(self) -> Tensor:
-        """The cold row, then the rows of :meth:`ids` [rows_used + 1, D], a copy."""
-        owned = self._owner.cache.owned(self._index)
-        return self._owner.weight[owned.start - 1 : owned.stop].clone()
+        """The cold rows, then the rows of :meth:`ids` [cold_rows + rows_used, D], a copy."""
+        cache = self._owner.cache
+        start, stop = cache.shared(self._index).start, cache.owned(self._index).stop
+        return self._owner.weight[start:stop].clone()
+
+    def coverage_curve(self) -> list[CoveragePoint]:
+        """Share of the recent look-ups that the n best ids would have made, at rising n.
+
+        Of the ids' ranks a round earlier, so it is what n rows would have found of what came next.
+        Empty where the table has no candidate half-lives, or has seen nothing yet.
+        """
+        return self._owner.cache.learned.coverage(self._index)
 
     def resize(self, capacity: int) -> None:
         """A new capacity; see :meth:`EmbeddingTables.resize`."""

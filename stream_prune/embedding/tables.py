@@ -4,15 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stream_prune.embedding.adagrad import RowwiseAdagrad
-from stream_prune.embedding.bags import Found, batch_major, check
+from stream_prune.embedding.back_ends import back_end
+from stream_prune.embedding.bags import F32, Found, batch_major, check, check_weights
 from stream_prune.embedding.config import TableConfig
-from stream_prune.embedding.gradients import Gradients
+from stream_prune.embedding.gradients import Gradients, Pooled
+from stream_prune.embedding.half_lives import Tuning
 from stream_prune.embedding.id_map import I64
+from stream_prune.embedding.moves import Moves, leave, move
 from stream_prune.embedding.row_cache import RowCache
 from stream_prune.embedding.row_table import RowTable
 
@@ -20,7 +22,8 @@ from stream_prune.embedding.row_table import RowTable
 class EmbeddingTables(nn.Module):
     """Embeddings of F categorical features, each with a limited number of rows.
 
-    Row 0 of a table is its *cold row*: what every id without a row of its own reads and trains.
+    A table's first row is its *cold row*: what an id without a row of its own reads and trains;
+    with ``cold_share`` there are more, addressed by hash. An evicted row may wait to come back.
     Weights and accumulators are buffers, so a dense optimizer over ``parameters()`` leaves them
     alone; :meth:`step` trains them with fused row-wise Adagrad.
 
@@ -40,6 +43,9 @@ class EmbeddingTables(nn.Module):
             row is when their id comes.
         seed: of that draw.
         device: where weights live; the id maps stay on the host.
+        backend: ``flat``, or ``fbgemm`` (the extra of that name); results agree to float32
+            rounding, and either loads the other's states.
+        tuning: how ghost caches judge half-lives, where a table has candidates.
 
     Raises:
         ValueError: no table, or two of one name.
@@ -47,6 +53,8 @@ class EmbeddingTables(nn.Module):
 
     weight: Tensor
     accumulator: Tensor
+    waiting_weight: Tensor
+    waiting_accumulator: Tensor
 
     def __init__(
         self,
@@ -57,6 +65,8 @@ class EmbeddingTables(nn.Module):
         init_std: float = 0.05,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        backend: str = "flat",
+        tuning: Tuning | None = None,
     ) -> None:
         super().__init__()
         names = [c.name for c in configs]
@@ -66,16 +76,30 @@ class EmbeddingTables(nn.Module):
         self.dim = dim
         self.lr = lr
         self.rate = 1.0
-        self.cache = RowCache(configs)
-        self.optimizer = RowwiseAdagrad(eps)
-        weight = torch.zeros(self.cache.size, dim)
-        draw = torch.randn(len(names), dim, generator=torch.Generator().manual_seed(seed))
-        weight[torch.from_numpy(self.cache.rows.first)] = init_std * draw
-        self.register_buffer("weight", weight.to(device))
-        self.register_buffer("accumulator", torch.zeros(self.cache.size, device=device))
+        self.cache = RowCache(configs, tuning)
+        self._back_end = back_end(backend, eps)
+        self._mean = np.array([c.combine == "mean" for c in configs], np.bool_)
+        weight, accumulator = self._back_end.allocate(self.cache.size, dim, torch.device(device))
+        self.register_buffer("weight", weight)
+        self.register_buffer("accumulator", accumulator)
+        slots = self.cache.rows.room.owner.size
+        self.register_buffer("waiting_weight", weight.new_zeros(slots, dim))
+        self.register_buffer("waiting_accumulator", weight.new_zeros(slots))
+        cold = np.concatenate([np.arange(*self._cold(f)) for f in range(len(names))])
+        draw = torch.randn(len(cold), dim, generator=torch.Generator().manual_seed(seed))
+        weight[torch.from_numpy(cold).to(weight.device)] = init_std * draw.to(weight.device)
         self.tables = {c.name: RowTable(self, i) for i, c in enumerate(configs)}
         self._layout = 0  # rises whenever a row changes its owner or its place
         self._gradients = Gradients()
+
+    @property
+    def backend(self) -> str:
+        """Which back end holds the vectors: flat or fbgemm."""
+        return self._back_end.name
+
+    def _cold(self, table: int) -> tuple[int, int]:
+        rows = self.cache.shared(table)
+        return rows.start, rows.stop
 
     def lookup(self, ids: I64, offsets: I64 | None = None) -> I64:
         """Flat rows of ids, in their order; an id without a row finds its table's cold row.
@@ -89,13 +113,15 @@ class EmbeddingTables(nn.Module):
         """
         return self.cache.lookup(ids, check(ids, offsets, len(self.configs))[0])
 
-    def forward(self, ids: I64, offsets: I64 | None = None) -> Tensor:
-        """Embeddings [B, F, D]; of a bag the mean, of an empty bag the cold row.
+    def forward(self, ids: I64, offsets: I64 | None = None, weights: F32 | None = None) -> Tensor:
+        """Embeddings [B, F, D]; of a bag the (weighted) mean or sum, of an empty bag the cold row.
 
         With gradients enabled the result is a leaf of the autograd graph, whose gradient waits
-        for :meth:`step`. Arguments and errors as for :meth:`lookup`.
+        for :meth:`step`. Arguments and errors as for :meth:`lookup`; ``weights`` float32 [n] are of
+        the values in their bags (see :func:`~stream_prune.embedding.bags.check_weights`).
         """
-        return self.read(Found(self.lookup(ids, offsets), offsets, self._layout))
+        check_weights(weights, ids)
+        return self.read(Found(self.lookup(ids, offsets), offsets, self._layout, weights))
 
     def read(self, found: Found) -> Tensor:
         """The same for a batch that :meth:`admit` has found, without a second look-up.
@@ -105,19 +131,24 @@ class EmbeddingTables(nn.Module):
         """
         if found.layout != self._layout:
             raise RuntimeError("rows changed hands since admit(): read before adapt() and resize()")
-        tables, device = len(self.configs), self.weight.device
-        ends = None
-        if found.offsets is None:
-            rows = torch.from_numpy(found.rows.reshape(tables, -1).T.reshape(-1)).to(device)
-            values = self.weight.index_select(0, rows)
-        else:
-            bags, bounds = batch_major(found.rows, found.offsets, self.cache.rows.first)
-            rows, ends = torch.from_numpy(bags).to(device), torch.from_numpy(bounds).to(device)
-            values = F.embedding_bag(rows, self.weight, ends, mode="mean", include_last_offset=True)
-        values = values.view(-1, tables, self.dim)
+        values, pooled = self._back_end.pool(self.weight, self._pooled(found), self.lr * self.rate)
+        values = values.view(-1, len(self.configs), self.dim)
         if not torch.is_grad_enabled():
             return values
-        return self._gradients.watch(values, rows, ends, found.layout)
+        return self._gradients.watch(values, pooled)
+
+    def _pooled(self, found: Found) -> Pooled:
+        tables, device = len(self.configs), self.weight.device
+        offsets = found.offsets
+        if offsets is None and found.weights is None:
+            rows = torch.from_numpy(found.rows.reshape(tables, -1).T.reshape(-1)).to(device)
+            return Pooled(rows, None, None, found.layout)
+        offsets = np.arange(found.rows.size + 1) if offsets is None else offsets
+        weights = np.empty(0, np.float32) if found.weights is None else found.weights
+        first = self.cache.rows.first
+        bags = batch_major(found.rows, offsets, first, self._mean, weights)
+        rows, ends, share = (torch.from_numpy(array).to(device) for array in bags)
+        return Pooled(rows, ends, share, found.layout)
 
     def step(self) -> None:
         """Apply the gradients of every backward pass since the last step, summed, in one update.
@@ -126,25 +157,26 @@ class EmbeddingTables(nn.Module):
             RuntimeError: rows changed hands or places between a forward pass and this step.
         """
         if self._gradients:
-            rows, values = self._gradients.take(self._layout)
+            gradients = self._gradients.take(self._layout)
             lr = self.lr * self.rate
-            self.optimizer.step(self.weight, self.accumulator, rows, values, lr)
+            self._back_end.step(self.weight, self.accumulator, gradients, lr)
 
     def discard(self) -> None:
         """Forget the gradients that wait for :meth:`step`."""
         self._gradients = Gradients()
 
-    def admit(self, ids: I64, offsets: I64 | None = None) -> Found:
+    def admit(self, ids: I64, offsets: I64 | None = None, weights: F32 | None = None) -> Found:
         """Count a batch that is about to be learned; while there is room, admit whom it entitles.
 
-        Returns where its ids are now, for :meth:`read`.
+        Returns where its ids are now, for :meth:`read`. A value counts once, whatever its weight.
 
-        Arguments and errors as for :meth:`lookup`; nothing is counted if one is raised.
+        Arguments and errors as for :meth:`forward`; nothing is counted if one is raised.
         """
         spans, batch = check(ids, offsets, len(self.configs))
-        rows, fresh = self.cache.admit(ids, spans, batch)
-        self._start_as_cold(fresh)
-        return Found(rows, offsets, self._layout)
+        check_weights(weights, ids)
+        rows, moves = self.cache.admit(ids, spans, batch)
+        self._move(moves)
+        return Found(rows, offsets, self._layout, weights)
 
     def adapt(self) -> None:
         """Let the ids that were seen often enough since the last call contest the weakest rows.
@@ -153,10 +185,14 @@ class EmbeddingTables(nn.Module):
         and so on while the candidate's decayed count exceeds hysteresis times the row's.
         """
         self._settled("adapt")
-        fresh = self.cache.contest()
-        if fresh.size:
+        moves = self.cache.contest()
+        if moves.fresh.size:
             self._layout += 1
-            self._start_as_cold(fresh)
+            self._move(moves)
+
+    def drifted(self) -> None:
+        """A drift was signalled: learned half-lives get shorter until coverage says otherwise."""
+        self.cache.drifted()
 
     def resize(self, capacities: Mapping[str, int]) -> None:
         """New capacities of some tables, by name; each keeps its rows of greatest decayed count.
@@ -174,9 +210,11 @@ class EmbeddingTables(nn.Module):
         for name, capacity in capacities.items():
             if capacity < 0:
                 raise ValueError(f"table {name!r}: capacity = {capacity}: must be 0 or more")
-        moved, to = self.cache.resize({places[n]: int(c) for n, c in capacities.items()})
-        source = torch.from_numpy(moved).to(self.weight.device)
-        self._place(to, self.weight[source], self.accumulator[source])
+        new = self.cache.resize({places[n]: int(c) for n, c in capacities.items()})
+        leave(new.left, new.slots, self.weight, self.waiting_weight)
+        leave(new.left, new.slots, self.accumulator, self.waiting_accumulator)
+        source = torch.from_numpy(new.moved).to(self.weight.device)
+        self._place(new.to, self.weight[source], self.accumulator[source])
 
     def churn(self) -> dict[str, tuple[int, int]]:
         """(admissions, evictions) of each table since the last call."""
@@ -186,27 +224,27 @@ class EmbeddingTables(nn.Module):
         if self._gradients:
             raise RuntimeError(f"gradients are waiting: call step() before {what}()")
 
-    def _start_as_cold(self, fresh: I64) -> None:
-        if fresh.size:
-            rows = torch.from_numpy(fresh).to(self.weight.device)
-            cold = torch.from_numpy(self.cache.cold(fresh)).to(self.weight.device)
-            self.weight.index_copy_(0, rows, self.weight.index_select(0, cold))
-            self.accumulator.index_fill_(0, rows, 0.0)
+    def _move(self, moves: Moves) -> None:
+        move(moves, self.weight, self.waiting_weight, cold=True)
+        move(moves, self.accumulator, self.waiting_accumulator, cold=False)
 
     def _place(self, rows: I64, weight: Tensor, accumulator: Tensor) -> None:
         """New storage for the cache's present layout, with these rows filled."""
         at = torch.from_numpy(rows).to(self.weight.device)
         self._layout += 1
-        self.weight = self.weight.new_zeros(self.cache.size, self.dim).index_copy_(0, at, weight)
-        self.accumulator = self.accumulator.new_zeros(self.cache.size).index_copy_(
-            0, at, accumulator
-        )
+        device = self.weight.device
+        self.weight, self.accumulator = self._back_end.allocate(self.cache.size, self.dim, device)
+        self.weight.index_copy_(0, at, weight)
+        self.accumulator.index_copy_(0, at, accumulator)
 
     # torch's two hooks behind state_dict() and load_state_dict(): the tables save themselves alike
     # on their own and inside another module.
 
     def _shape(self) -> str:
-        tables = [[c.name, c.capacity, c.half_life] for c in self.configs]
+        tables = [
+            [c.name, c.capacity, c.half_life, *c.half_lives, c.cold_share, c.waiting]
+            for c in self.configs
+        ]
         return json.dumps({"dim": self.dim, "tables": tables})
 
     def _save_to_state_dict(
@@ -220,6 +258,9 @@ class EmbeddingTables(nn.Module):
         destination[f"{prefix}shape"] = self._shape()
         destination[f"{prefix}weight"] = self.weight[live]
         destination[f"{prefix}accumulator"] = self.accumulator[live]
+        waiting = torch.from_numpy(self.cache.occupied()).to(self.weight.device)
+        destination[f"{prefix}waiting_weight"] = self.waiting_weight[waiting]
+        destination[f"{prefix}waiting_accumulator"] = self.waiting_accumulator[waiting]
         destination[f"{prefix}rate"] = self.rate
         destination[f"{prefix}events"] = self.cache.events
         for name, array in self.cache.arrays().items():
@@ -236,6 +277,7 @@ class EmbeddingTables(nn.Module):
         error_msgs: list[str],
     ) -> None:
         wanted = {"shape", "weight", "accumulator", "rate", "events"}
+        wanted |= {"waiting_weight", "waiting_accumulator"}
         wanted |= {f"rows.{name}" for name in self.cache.arrays()}
         mine = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
         missing_keys += [prefix + name for name in sorted(wanted - mine.keys())]
@@ -247,10 +289,17 @@ class EmbeddingTables(nn.Module):
                 f"embedding tables: saved as {mine['shape']}, but this model has {self._shape()}"
             )
             return
-        rows = {k.removeprefix("rows."): v.cpu().numpy() for k, v in mine.items() if "rows." in k}
+        rows = {
+            k.removeprefix("rows."): v.cpu().numpy()
+            for k, v in mine.items()
+            if k.startswith("rows.")
+        }
         self.cache.restore(rows, int(mine["events"]))
         self.rate = float(mine["rate"])
         self._gradients = Gradients()
         device = self.weight.device
         weight, accumulator = mine["weight"].to(device), mine["accumulator"].to(device)
         self._place(self.cache.live(), weight, accumulator)
+        waiting = torch.from_numpy(self.cache.occupied()).to(device)
+        self.waiting_weight.index_copy_(0, waiting, mine["waiting_weight"].to(device))
+        self.waiting_accumulator.index_copy_(0, waiting, mine["waiting_accumulator"].to(device))

@@ -26,7 +26,7 @@ def test_maps_find_what_was_inserted_and_nothing_that_was_removed(sequence):
             expected[table][key] = 100 + place
         rows = np.empty(2 * len(KEYS), np.int64)
         spans = np.array([0, len(KEYS), 2 * len(KEYS)])
-        lookup(ids, np.tile(np.array(KEYS), 2), spans, np.array([0, 1]), rows)
+        lookup(ids, np.tile(np.array(KEYS), 2), spans, np.array([0, 1]), np.ones(2, np.int64), rows)
         wanted = [expected[table].get(key, table) for table in (0, 1) for key in KEYS]
         assert rows.tolist() == wanted
 

@@ -1,0 +1,72 @@
+"""What has to move with the ids: vectors and optimizer state, between rows and a waiting room."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stream_prune.embedding.id_map import I64
+
+_NONE = np.empty(0, np.int64)
+
+
+class Moves(NamedTuple):
+    """Rows that change hands; everything is read before anything is written.
+
+    Attributes:
+        fresh: flat rows [n] with a new owner.
+        origin: what each starts as [n]: a cold row, or -1 - slot of the waiting room.
+        left: flat rows [m] whose vectors go to the waiting room; those of others are forgotten.
+        slots: the slots [m] in which they wait.
+    """
+
+    fresh: I64
+    origin: I64
+    left: I64 = _NONE
+    slots: I64 = _NONE
+
+
+class Relayout(NamedTuple):
+    """Rows of a new layout.
+
+    Attributes:
+        moved, to: flat rows of everything that stays, before and after.
+        left, slots: as in :class:`Moves`, rows of before.
+    """
+
+    moved: I64
+    to: I64
+    left: I64
+    slots: I64
+
+
+@torch.no_grad()
+def move(moves: Moves, rows: Tensor, room: Tensor, cold: bool) -> None:
+    """Let a tensor [V, ...] and what of it waits [W, ...] follow the ids.
+
+    Args:
+        cold: a row of somebody new starts as its cold row; False: at zero (optimizer state).
+    """
+    if not moves.fresh.size:
+        return
+    device = rows.device
+    new = moves.origin >= 0
+    fresh = torch.from_numpy(moves.fresh[new]).to(device)
+    back = torch.from_numpy(moves.fresh[~new]).to(device)
+    returning = room.index_select(0, torch.from_numpy(-1 - moves.origin[~new]).to(device))
+    leave(moves.left, moves.slots, rows, room)
+    if cold:
+        origin = torch.from_numpy(moves.origin[new]).to(device)
+        rows.index_copy_(0, fresh, rows.index_select(0, origin))
+    else:
+        rows.index_fill_(0, fresh, 0.0)
+    rows.index_copy_(0, back, returning)
+
+
+@torch.no_grad()
+def leave(left: I64, slots: I64, rows: Tensor, room: Tensor) -> None:
+    """Copy rows to the slots in which they wait."""
+    if left.size:
+        vectors = rows.index_select(0, torch.from_numpy(left).to(rows.device))
+        room.index_copy_(0, torch.from_numpy(slots).to(rows.device), vectors)
