@@ -1,7 +1,6 @@
 """Small mini-batch logs for tests, written without any streaming job."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +8,10 @@ import pyarrow as pa
 from stream_prune.encoding import encode
 from stream_prune.features import OFFSET, PARTITION, Categorical, Dense, FeatureSpec
 from stream_prune.minibatch.commit import Commit
-from stream_prune.minibatch.folder_log import FolderLog
 from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.log import MiniBatchLog
+from stream_prune.minibatch.open_log import create_log
+from stream_prune.minibatch.place import LogPlace
 
 HOUR = 3_600_000
 
@@ -48,7 +49,7 @@ def drifting_rows(rows: int, seed: int = 0, hours: int = 24, users: int = 300) -
 
 
 def write_log(
-    path: Path,
+    path: LogPlace,
     spec: FeatureSpec,
     columns: dict[str, list],
     *,
@@ -56,13 +57,13 @@ def write_log(
     batch_rows: int = 64,
     ended: bool = True,
     until: int | None = None,
-) -> FolderLog:
+) -> MiniBatchLog:
     """Write rows (sorted by time) as one shard's windows; call again with more to append.
 
     ``until`` (ms) leaves out the windows that end after it.
     """
     header = LogHeader.of(spec, window_ms=window_ms, batch_rows=batch_rows)
-    log = FolderLog.create(path, header)
+    log = create_log(path, header)
     writer = log.writer(0)
     raw = pa.RecordBatch.from_pydict({name: pa.array(columns[name]) for name in spec.columns})
     encoded = encode(spec, raw)

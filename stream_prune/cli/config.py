@@ -27,6 +27,7 @@ from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.cli import config_errors, config_file
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec, duration_ms
+from stream_prune.minibatch.place import log_place
 from stream_prune.registry.config import RegistryConfig
 from stream_prune.training.config import TrainingConfig
 from stream_prune.training.sparsity_config import POLICIES
@@ -104,7 +105,13 @@ class Windows(Part):
 
 
 class Config(Part):
-    """A whole configuration file; the keys of ``training`` stand at its top."""
+    """A whole configuration file; the keys of ``training`` stand at its top.
+
+    Attributes:
+        features: which columns a model sees, here or in a file of their own; a named data set has
+            its own.
+        max_bad_share: share of rows that may be undecodable or invalid before the job stops.
+    """
 
     INLINED: ClassVar[tuple[str, ...]] = ("training",)
 
@@ -127,7 +134,10 @@ class Config(Part):
         if not isinstance(values, Mapping) or "training" in values:
             return values
         mine = {key: value for key, value in values.items() if key not in TRAINING}
-        return mine | {"training": {key: values[key] for key in TRAINING if key in values}}
+        training = {key: values[key] for key in TRAINING if key in values}
+        if "log" in training:
+            training["log"] = log_place(training["log"])
+        return mine | {"training": training}
 
     def spec(self) -> FeatureSpec:
         """The feature specification: inline, from the named file, or the data set's own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from stream_prune.cli import reconciled
 from stream_prune.cli.config import Config, Source
 from stream_prune.cli.curves import curves
 from stream_prune.cli.environment import environment
+from stream_prune.cli.known_truth import regret_of
 from stream_prune.cli.progress import progress
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.report.run import ENVIRONMENT
@@ -19,6 +21,8 @@ from stream_prune.report.run import ENVIRONMENT
 if TYPE_CHECKING:
     from beam_jobs.replay import Progress
     from beam_jobs.sink import Reconciliation
+    from stream_prune.training.config import TrainingConfig
+    from stream_prune.minibatch.place import LogPlace
 
 JOB = "job.yaml"
 """In a run folder: the whole configuration as it was read; `publish` needs no other file."""
@@ -79,7 +83,7 @@ def run_replay(config: Config, console: Console) -> Reconciliation:
     bad = reconciled.unused(counts)
     if bad:
         console.print(
-            f"  {bad:,} rows were not used: see {log / reconciled.DEAD_LETTERS}",
+            f"  {bad:,} rows were not used: see {reconciled.letters(log)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -91,11 +95,8 @@ def run_training(config: Config, console: Console) -> dict[str, Any]:
 
     ``summary.json`` gets a key ``events`` with what became of every row that the log was made of.
     """
-    from stream_prune.training.run_folder import SUMMARY, write_json
-    from stream_prune.training.trainer import Trainer
-
     training = config.training
-    total = None if training.follow else _rows(training.log)
+    total = None if training.follow else log_rows(training)
     step, rows = _done(training.run)
     if step:
         told = f"train {training.run}: goes on from step {step:,}, after {rows:,} rows"
@@ -109,15 +110,35 @@ def run_training(config: Config, console: Console) -> dict[str, Any]:
             note = "" if ne is None else f"NE {ne:.4f}"
             advance(rows, f"{note}, {line['macs_inference']:,} MACs")
 
-        trainer = Trainer(training, on_window=show)
-        training.run.mkdir(parents=True, exist_ok=True)
-        write_json(training.run / ENVIRONMENT, environment())
-        save_job(config, training.run)
-        with curves(training.run, config.registry):
-            summary = trainer.run()
-    events = {"events": reconciled.record(training.log)}
-    write_json(training.run / SUMMARY, {"run": training.run.name, **summary, **events})
-    return summary | events
+        return train(config, show)
+
+
+def train(
+    config: Config, on_window: Callable[[dict[str, Any]], None], live: bool = True
+) -> dict[str, Any]:
+    """The same without a word; ``on_window`` sees every window, ``live`` shows curves in MLflow.
+
+    On a log with a known truth the summary also tells how far the model is from the best one.
+    """
+    from stream_prune.training.run_folder import SUMMARY, write_json
+    from stream_prune.training.trainer import Trainer
+
+    training = config.training
+    trainer = Trainer(training, on_window=on_window)
+    training.run.mkdir(parents=True, exist_ok=True)
+    write_json(training.run / ENVIRONMENT, environment())
+    save_job(config, training.run)
+    with curves(training.run, config.registry if live else None):
+        summary = trainer.run()
+    summary = summary | regret_of(config, summary) | {"events": reconciled.record(training.log)}
+    write_json(training.run / SUMMARY, {"run": training.run.name, **summary})
+    return summary
+
+
+def log_rows(training: TrainingConfig) -> int:
+    """Rows that are committed to a run's log now; at most those after which the run ends."""
+    rows, stop = _rows(training.log), training.stop_rows
+    return rows if stop is None else min(rows, stop)
 
 
 def save_job(config: Config, folder: Path) -> None:
@@ -145,11 +166,11 @@ def _done(run: Path) -> tuple[int, int]:
     return step, sum(o["rows"] for o in lines if o["kind"] == "window" and o["step"] <= step)
 
 
-def _rows(log: Path) -> int:
+def _rows(log: LogPlace) -> int:
     """Rows that are committed to a log now."""
-    from stream_prune.minibatch.folder_log import FolderLog
+    from stream_prune.minibatch.open_log import open_log
 
-    found = FolderLog.open(log)
+    found = open_log(log)
     shards = range(found.header.shards)
     return sum(b.rows for s in shards for _, commit in found.commits(s) for b in commit.batches)
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beam_jobs.sink import Reconciliation
+    from stream_prune.minibatch.place import LogPlace
 
-DEAD_LETTERS = "dead_letters"
 
-
-def reconciled(log: Path) -> Reconciliation:
+def reconciled(log: LogPlace) -> Reconciliation:
     """The counts of all commits of a log, over all its shards.
 
     Raises:
         ConfigError: there is no log.
     """
     from beam_jobs.sink import Reconciliation
-    from stream_prune.minibatch.folder_log import FolderLog
+    from stream_prune.minibatch.open_log import open_log
 
-    found = FolderLog.open(log)
+    found = open_log(log)
     counts = Reconciliation()
     for shard in range(found.header.shards):
         for _, commit in found.commits(shard):
@@ -29,23 +27,28 @@ def reconciled(log: Path) -> Reconciliation:
     return counts
 
 
-def record(log: Path) -> dict[str, Any]:
+def record(log: LogPlace) -> dict[str, Any]:
     """The same as plain values for ``summary.json``."""
     counts = reconciled(log)
-    letters = {"dead_letters": unused(counts), "dead_letters_folder": str(log / DEAD_LETTERS)}
-    return asdict(counts) | letters
+    found = {"dead_letters": unused(counts), "dead_letters_folder": letters(log)}
+    return asdict(counts) | found
 
 
-def told(log: Path) -> str:
+def told(log: LogPlace) -> str:
     """The same in words."""
     counts = reconciled(log)
-    letters = unused(counts)
-    where = (
-        f"; {letters:,} dead letters in {log / DEAD_LETTERS}" if letters else "; no dead letters"
-    )
+    bad = unused(counts)
+    where = f"; {bad:,} dead letters in {letters(log)}" if bad else "; no dead letters"
     return f"{counts}{where}"
 
 
 def unused(counts: Reconciliation) -> int:
     """Rows that are no good ones: each is a dead letter."""
     return counts.late + counts.duplicates + counts.invalid + counts.undecodable
+
+
+def letters(log: LogPlace) -> str:
+    """Where the dead letters of a log are."""
+    from stream_prune.minibatch.open_log import open_log
+
+    return open_log(log).dead_letters

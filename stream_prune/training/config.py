@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_prune.errors import ConfigError
+from stream_prune.minibatch.place import LogPlace
 from stream_prune.training.control_config import ControlConfig
 from stream_prune.training.dataclass_reader import plain, read
 from stream_prune.training.drift_config import DriftConfig
@@ -45,7 +46,10 @@ class TablesConfig:
     Attributes:
         default_capacity: rows of a table that ``capacity`` does not name.
         capacity: rows by column.
-        follow, admission, half_life, hysteresis: see :class:`stream_prune.embedding.TableConfig`.
+        follow: the row set follows the stream; else the first ids that fit have the rows.
+        admission: how often an id must have been seen to get a row.
+        half_life: rows after which a look-up counts half.
+        hysteresis: how many times more often a new id must have been seen than the one it replaces.
         init_std: standard deviation of the initial weights; None: the tables' own default.
     """
 
@@ -66,7 +70,12 @@ class TablesConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Checkpoints: one every so many learned windows and one at the end; how many are kept."""
+    """Checkpoints of a run; there is one at its end in any case.
+
+    Attributes:
+        every_windows: learned windows from one to the next.
+        keep: how many are kept.
+    """
 
     every_windows: int = 50
     keep: int = 2
@@ -104,7 +113,8 @@ class TrainingConfig:
 
     Attributes:
         run: the run folder.
-        log: the mini-batch log's folder.
+        log: the mini-batch log: a folder, ``kafka://host:port/topic``, or a mapping with servers,
+            topic and settings.
         seed: of everything random.
         threads: of torch; results are bit-identical for equal numbers.
         device: auto, cpu or cuda.
@@ -119,7 +129,7 @@ class TrainingConfig:
     """
 
     run: Path
-    log: Path
+    log: LogPlace
     seed: int = 0
     threads: int = 1
     device: str = "auto"

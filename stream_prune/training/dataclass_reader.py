@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stream_prune.errors import ConfigError
+from stream_prune.minibatch.place import LogPlace, log_place
 
 T = TypeVar("T")
 
@@ -79,6 +80,8 @@ def difference(before: Any, after: Any, path: str = "") -> tuple[str, Any, Any] 
 
 def _value(hint: Any, value: object, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint == LogPlace:
+        return log_place(value)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None

@@ -12,8 +12,8 @@ import torch
 
 from stream_prune.errors import DivergedError, RunError
 from stream_prune.minibatch.batch import MiniBatch
-from stream_prune.minibatch.folder_log import FolderLog
 from stream_prune.minibatch.log import MiniBatchLog
+from stream_prune.minibatch.open_log import open_log
 from stream_prune.minibatch.reader import Learn, Score
 from stream_prune.stateful import Stateful
 from stream_prune.training.account import Account, dropped
@@ -51,7 +51,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(config.threads)
         self.config = config
-        self.log: MiniBatchLog = FolderLog.open(config.log)
+        self.log: MiniBatchLog = open_log(config.log)
         self.state = RunState(config, self.log)
         self._on_window = on_window
         self._cost = self.state.learner.cost
