@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 from beam_jobs.dead_letters import INVALID, UNDECODABLE, Letter
 from beam_jobs.sink import Reconciliation
@@ -20,15 +19,15 @@ class BadShare:
 
     Args:
         most: the share that is still accepted.
-        files: of the partitions, for the message.
-        folder: where the dead letters are, for the message.
+        source: the name of a partition, for the message.
+        folder: where the dead letters are (a folder, a topic), for the message.
         done: what earlier runs counted.
     """
 
     def __init__(
-        self, most: float, files: Sequence[Path], folder: Path, done: Reconciliation
+        self, most: float, source: Callable[[int], str], folder: object, done: Reconciliation
     ) -> None:
-        self._most, self._files, self._folder = most, files, folder
+        self._most, self._source, self._folder = most, source, folder
         self._counts = Counter({INVALID: done.invalid, UNDECODABLE: done.undecodable})
         self._first: list[Letter] = []
 
@@ -46,7 +45,7 @@ class BadShare:
         if bad <= self._most * rows or not (rows >= CHECKED_FROM or at_end):
             return
         first = "; ".join(
-            f"{self._files[letter.partition]}: row {letter.offset + 1}: {letter.reason}"
+            f"{self._source(letter.partition)}: {letter.place}: {letter.reason}"
             for letter in self._first
         )
         counts = ", ".join(f"{count:,} {kind}" for kind, count in self._counts.items())

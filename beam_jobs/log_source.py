@@ -12,13 +12,25 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
+from beam_jobs.avro_file import AvroFile, forget_blocks
 from beam_jobs.columnar_coder import columnar
 from beam_jobs.csv_file import CsvFile, CsvLines
+from beam_jobs.json_file import JsonFile, JsonLines
+from beam_jobs.kafka_records import KafkaRecords
 from beam_jobs.options import CsvFormat
 from beam_jobs.parquet_file import ParquetFile, forget_row_groups
 from stream_prune.errors import ConfigError, RunError
 
-SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+SUFFIXES = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".avro": "avro",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+UNREADABLE = "unreadable"
+LogFile = ParquetFile | CsvFile | AvroFile | JsonFile
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class Chunk:
     start: int
     stop: int
     ends: bool
-    data: pa.RecordBatch | CsvLines
+    data: pa.RecordBatch | CsvLines | JsonLines | KafkaRecords
 
     @property
     def nbytes(self) -> int:
@@ -55,7 +67,7 @@ class FileSource:
     format: str = "parquet"
     csv: CsvFormat = field(default_factory=CsvFormat)
 
-    def open(self, partition: int) -> ParquetFile | CsvFile:
+    def open(self, partition: int) -> LogFile:
         """The file of a partition, kept open over calls as long as it does not change.
 
         Raises:
@@ -84,6 +96,7 @@ class FileSource:
         """Let go of what is kept of files, this source's or another's."""
         _open.cache_clear()
         forget_row_groups()
+        forget_blocks()
 
     def rows(self) -> int | None:
         """Rows of all files; None if only reading them would tell.
@@ -120,8 +133,12 @@ def _open(
     csv: CsvFormat,
     size: int,  # noqa: ARG001  size and time tell a file that has changed from one that has not
     changed: int,  # noqa: ARG001
-) -> ParquetFile | CsvFile:
-    return CsvFile(path, csv) if form == "csv" else ParquetFile(path)
+) -> LogFile:
+    if form == "csv":
+        return CsvFile(path, csv)
+    if form == "avro":
+        return AvroFile(path)
+    return JsonFile(path) if form == "jsonl" else ParquetFile(path)
 
 
 def find_files(patterns: tuple[str, ...]) -> tuple[Path, ...]:
@@ -158,15 +175,14 @@ def find_format(files: tuple[Path, ...], form: str) -> str:
         suffixes = ", ".join(sorted({path.suffix or "none" for path in files}))
         raise ConfigError(
             f"source.format = 'auto': the files have the suffixes {suffixes}: must all be "
-            ".parquet, or all .csv; otherwise say source.format: parquet or csv"
+            ".parquet, .csv, .avro or .jsonl; otherwise say source.format: parquet, csv, avro or "
+            "jsonl"
         )
     return str(formats.pop())
 
 
 class ReadRange(beam.DoFn):  # type: ignore[misc]
     """Range -> Chunk; a file that can't be read goes to ``unreadable`` with its message."""
-
-    UNREADABLE = "unreadable"
 
     def __init__(self, source: FileSource) -> None:
         self._source = source
@@ -175,7 +191,7 @@ class ReadRange(beam.DoFn):  # type: ignore[misc]
         try:
             chunk = self._source.read(element)
         except RunError as error:
-            yield beam.pvalue.TaggedOutput(self.UNREADABLE, str(error))
+            yield beam.pvalue.TaggedOutput(UNREADABLE, str(error))
             return
         if chunk is not None:
             yield chunk
@@ -193,5 +209,5 @@ class ReadLog(beam.PTransform):  # type: ignore[misc]
             beam.ParDo(ReadRange(self._source))
             .with_input_types(Range)
             .with_output_types(Chunk)
-            .with_outputs(ReadRange.UNREADABLE, main="chunks")
+            .with_outputs(UNREADABLE, main="chunks")
         )

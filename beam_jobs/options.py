@@ -8,7 +8,7 @@ from pathlib import Path
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
 
-FORMATS = ("auto", "parquet", "csv")
+FORMATS = ("auto", "parquet", "csv", "avro", "jsonl")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class ReplayOptions:
             greatest read before it in its file; a row further off is invalid, so that one wrong
             event time cannot make all rows after it late. Against other files nothing is compared.
         batch_rows: most rows in a mini-batch.
-        format: ``parquet``, ``csv``, or ``auto``: by the files' suffixes.
+        format: ``parquet``, ``csv``, ``avro``, ``jsonl`` (an event a line), or ``auto``: by the
+            files' suffixes.
         csv: how CSV files are read.
         max_bad_share: share of invalid and undecodable rows above which the job stops.
         epoch_rows: rows read in one micro-epoch.

@@ -4,13 +4,13 @@ The pipeline reads, decodes, validates and splits by window; this driver puts th
 window buffer in their order and commits what closes. Kill it at any moment and start it again: the
 windows are those of an undisturbed run, bit for bit, and each dead letter is there once.
 
-An event key of the specification is stored with the rows; duplicates are not looked for.
+Where the specification has an event key, a window keeps one row of a key; copies are dead letters.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +18,17 @@ from typing import Any
 import apache_beam as beam
 
 from beam_jobs.bad_share import BadShare
-from beam_jobs.dead_letters import INVALID, LATE, UNDECODABLE, Letter
-from beam_jobs.decode import Decode
+from beam_jobs.dead_letters import INVALID, UNDECODABLE
+from beam_jobs.decode import Decode, Formats
+from beam_jobs.epoch_results import Wording, add_epoch
 from beam_jobs.epochs import MicroEpochs
-from beam_jobs.log_source import FileSource, Range, ReadLog, ReadRange
+from beam_jobs.log_source import UNREADABLE, FileSource, Range, ReadLog
 from beam_jobs.open_source import create_log, open_source
 from beam_jobs.options import ReplayOptions
 from beam_jobs.sink import LogSink, Reconciliation
 from beam_jobs.validate import Validate
 from beam_jobs.window_buffer import WindowBuffer
-from beam_jobs.windows import NEVER, AssignWindows, Windowed
+from beam_jobs.windows import NEVER, AssignWindows
 from stream_prune.errors import RunError
 
 
@@ -54,14 +55,15 @@ class ToWindows(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, ranges: Any) -> dict[str, Any]:
         read = ranges | "read" >> ReadLog(self._source)
-        decoded = read.chunks | "decode" >> Decode(self._options.csv)
+        forms = Formats(csv=self._options.csv)
+        decoded = read.chunks | "decode" >> Decode(self._options.spec, forms)
         valid = decoded.decoded | "validate" >> Validate(self._options.spec)
         windowed = valid.validated | "assign windows" >> AssignWindows(self._options.window_ms)
         return {
             "windowed": windowed,
             UNDECODABLE: decoded[UNDECODABLE],
             INVALID: valid[INVALID],
-            ReadRange.UNREADABLE: read[ReadRange.UNREADABLE],
+            UNREADABLE: (read[UNREADABLE], decoded[UNREADABLE]) | "unreadable" >> beam.Flatten(),
         }
 
 
@@ -94,16 +96,25 @@ def replay(
         buffer = WindowBuffer(
             options.window_ms,
             options.out_of_orderness_ms,
-            len(source.files),
+            range(len(source.files)),
             options.max_jump_ms,
             writer.last,
+            keyed=options.spec.event_key is not None,
         )
-        sink = LogSink(writer, log.header, source.files)
-        bad = BadShare(options.max_bad_share, source.files, log.path / "dead_letters", done)
+
+        def name(partition: int) -> str:
+            return str(source.files[partition])
+
+        sink = LogSink(writer, log.header, name)
+        bad = BadShare(options.max_bad_share, name, log.dead_letters, done)
         epochs = MicroEpochs(ToWindows(source, options))
         total = source.rows()
         while not buffer.ended:
-            letters = _add_epoch(epochs.run(plan(buffer, options)), buffer, options)
+            letters = add_epoch(
+                epochs.run(plan(buffer, options)),
+                buffer,
+                Wording("this file", options.spec.event_time, options.max_jump_ms),
+            )
             sink.take(letters)
             bad.take(letters)
             try:
@@ -117,7 +128,7 @@ def replay(
             seconds = time.monotonic() - started
             progress(Progress(buffer.rows_read, total, done.windows, clock, seconds))
     if done.rows != buffer.rows_read:
-        raise RunError(f"{log.path}: {buffer.rows_read:,} rows were read, but {done}")
+        raise RunError(f"{log.place}: {buffer.rows_read:,} rows were read, but {done}")
     return done
 
 
@@ -126,7 +137,7 @@ def plan(buffer: WindowBuffer, options: ReplayOptions) -> list[Range]:
 
     A file of which nothing is known yet gets one chunk.
     """
-    running = {i: p for i, p in enumerate(buffer.partitions) if not p.ended}
+    running = {i: p for i, p in buffer.partitions.items() if not p.ended}
     new = [i for i, p in running.items() if p.greatest == NEVER]
     slowest = min(p.greatest for p in running.values())
     chosen = new or [i for i, p in running.items() if p.greatest <= slowest + options.window_ms]
@@ -140,40 +151,3 @@ def plan(buffer: WindowBuffer, options: ReplayOptions) -> list[Range]:
         for i in chosen
         for start in range(0, rows, step)
     ]
-
-
-def _add_epoch(
-    harvest: Mapping[str, list[Any]], buffer: WindowBuffer, options: ReplayOptions
-) -> list[Letter]:
-    """Put an epoch's chunks into the buffer; returns the letters that are new, by position."""
-    for message in sorted(harvest.get(ReadRange.UNREADABLE, ())):
-        raise RunError(message)
-    letters: list[Letter] = [
-        letter
-        for name in (UNDECODABLE, INVALID)
-        for letter in harvest.get(name, ())
-        if letter.offset >= buffer.partitions[letter.partition].handled
-    ]
-    chunks: list[Windowed] = harvest.get("windowed", [])
-    for chunk in sorted(chunks, key=lambda c: (c.decoded.partition, c.decoded.start)):
-        refused = buffer.add(chunk)
-        for offset in refused.late.tolist():
-            reason = "its window had closed when it came: the file's watermark was past its end"
-            letters.append(_letter(chunk, offset, LATE, reason))
-        for offset, by in zip(refused.jumped.tolist(), refused.by_ms.tolist(), strict=True):
-            reason = (
-                f"column {options.spec.event_time!r}: the event time is {_days(by)} after the rows "
-                f"before it in this file: windows.max_jump allows {_days(options.max_jump_ms)}"
-            )
-            letters.append(_letter(chunk, offset, INVALID, reason))
-    return sorted(letters, key=lambda letter: (letter.partition, letter.offset))
-
-
-def _letter(chunk: Windowed, offset: int, kind: str, reason: str) -> Letter:
-    record = chunk.decoded.record(offset)
-    return Letter(chunk.decoded.partition, offset, kind, reason, record)
-
-
-def _days(ms: int) -> str:
-    days = ms / 86_400_000
-    return f"{days:,.0f} days" if days >= 10 else f"{days:.3g} days"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beam_jobs.dead_letters import Letter
 from beam_jobs.window_buffer import ClosedWindow
@@ -16,6 +15,7 @@ from stream_prune.minibatch.commit import Commit
 from stream_prune.minibatch.header import LogHeader
 
 if TYPE_CHECKING:
+    from beam_jobs.letter_topic import LetterTopic
     from stream_prune.minibatch.log import LogWriter
 
 GROUP = 1000
@@ -61,13 +61,21 @@ class LogSink:
     """Commits the windows of one shard.
 
     A window's counts are its own good rows, and the other rows that were read since the commit
-    before; so the counts of all commits add up to the rows read.
+    before; so the counts of all commits add up to the rows read. ``source`` names a partition;
+    ``letter_topic`` takes the dead letters instead of the log's folder.
     """
 
     def __init__(
-        self, writer: LogWriter, header: LogHeader, files: Sequence[Path], *, shard: int = 0
+        self,
+        writer: LogWriter,
+        header: LogHeader,
+        source: Callable[[int], str],
+        *,
+        shard: int = 0,
+        letter_topic: LetterTopic | None = None,
     ) -> None:
-        self._writer, self._header, self._files, self._shard = writer, header, files, shard
+        self._writer, self._header, self._source, self._shard = writer, header, source, shard
+        self._letter_topic = letter_topic
         self._letters: list[Letter] = []
 
     def take(self, letters: Iterable[Letter]) -> None:
@@ -90,6 +98,7 @@ class LogSink:
         end = window.window_end
         batches = [] if window.rows is None else cut(window.rows, self._header.batch_rows)
         refs = tuple(self._writer.write_batch(end, i, batch) for i, batch in enumerate(batches))
+        self._letters += window.letters
         self._write_letters(end)
         counts = dict.fromkeys(("late", "duplicates", "invalid", "undecodable"), 0)
         for letter in self._letters:
@@ -116,9 +125,20 @@ class LogSink:
         Raises:
             RunError: they can't be written.
         """
+        if self._letter_topic is None:
+            self._writer.leave_dead_letters(self._told())
+            return
         last = self._writer.last
-        self._write_letters(self._header.window_ms + (0 if last is None else last.window_end))
+        window_end = self._header.window_ms + (0 if last is None else last.window_end)
+        self._letter_topic.send(window_end, self._letters)
 
     def _write_letters(self, window_end: int) -> None:
-        letters = (letter.to_json(str(self._files[letter.partition])) for letter in self._letters)
-        self._writer.write_dead_letters(window_end, letters)
+        if self._letter_topic is None:
+            self._writer.write_dead_letters(window_end, self._told())
+        elif self._letters:
+            # First, because it refuses where a newer writer is at work: a topic refuses nobody.
+            self._writer.write_dead_letters(window_end, ())
+            self._letter_topic.send(window_end, self._letters)
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        return (letter.to_json(self._source(letter.partition)) for letter in self._letters)

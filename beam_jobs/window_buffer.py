@@ -10,7 +10,7 @@ that holds for every partition that may still have rows for it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs.windows import NEVER, Piece, Windowed, assign, jumps, merge
+from beam_jobs.dead_letters import DUPLICATES, Letter
+from beam_jobs.decode import Decoded
+from beam_jobs.windows import NEVER, Piece, Windowed, assign, copies, jumps, merge
 from stream_prune.errors import RunError
-from stream_prune.features import OFFSET
+from stream_prune.features import OFFSET, PARTITION
 from stream_prune.minibatch.commit import Commit
 
 _NONE = np.zeros(0, np.int64)
@@ -40,6 +42,7 @@ class ClosedWindow:
         resume: per partition, an offset at or before every row of the windows still open.
         watermark: per partition with a good row before its resume offset, the watermark there (ms).
         end: no window follows.
+        letters: the copies of events that are among the rows.
     """
 
     window_end: int
@@ -48,6 +51,7 @@ class ClosedWindow:
     resume: dict[str, int]
     watermark: dict[str, int]
     end: bool
+    letters: tuple[Letter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,29 @@ class Refused:
 
 @dataclass
 class _Chunk:
-    """A chunk of which ``open_pieces`` windows are open; ``greatest``: event time before it."""
+    """A chunk of which ``open_pieces`` windows are open; ``greatest``: event time before it.
+
+    ``decoded``: its rows as they were read, where copies of events are looked for.
+    """
 
     start: int
     greatest: int
     open_pieces: int = 0
+    decoded: Decoded | None = None
 
 
 @dataclass
 class Partition:
-    """How far a partition was read: next offset, greatest event time so far, whether it ended."""
+    """How far a partition was read: next offset, greatest event time so far, whether it ended.
+
+    ``left``: it is idle, and holds no window open. ``clock``: what its watermark is at least (ms).
+    """
 
     offset: int = 0
     greatest: int = NEVER
     ended: bool = False
+    left: bool = False
+    clock: int = NEVER
     handled: int = 0  # rows before this offset were written, or dead-lettered, before a restart
     chunks: deque[_Chunk] = field(default_factory=deque)
 
@@ -98,25 +111,30 @@ class WindowBuffer:
     Args:
         length_ms: length of a window.
         out_of_orderness_ms: taken from the greatest event time of a partition for its watermark.
-        partitions: how many there are.
+        partitions: their numbers; more may come.
         max_jump_ms: how far, beyond the out-of-orderness, an event time may lie after the greatest
             before it in its partition.
         last: the commit after which to go on; None for the start.
+        keyed: rows have an event key, of which a window keeps one.
     """
 
     def __init__(
         self,
         length_ms: int,
         out_of_orderness_ms: int,
-        partitions: int,
+        partitions: Iterable[int],
         max_jump_ms: int,
         last: Commit | None = None,
+        *,
+        keyed: bool = False,
     ) -> None:
         self._length, self._slack = length_ms, out_of_orderness_ms
         self._most_ahead = max_jump_ms + out_of_orderness_ms
+        self._keyed = keyed
         self._open: dict[int, list[tuple[pa.RecordBatch, _Chunk]]] = {}
+        self.open_rows = 0
         self._closed_until = NEVER if last is None else last.window_end
-        self.partitions = [Partition() for _ in range(partitions)]
+        self.partitions = {number: Partition() for number in partitions}
         if last is not None:
             self._restore(last.closed_at, last.resume, last.watermark)
 
@@ -124,7 +142,7 @@ class WindowBuffer:
         self, closed_at: Mapping[str, int], resume: Mapping[str, int], watermark: Mapping[str, int]
     ) -> None:
         for name, offset in resume.items():
-            partition = self.partitions[int(name)]
+            partition = self.partitions.setdefault(int(name), Partition())
             partition.offset, partition.handled = offset, closed_at[name]
             if name in watermark:
                 partition.greatest = watermark[name] + self._slack
@@ -146,6 +164,8 @@ class WindowBuffer:
             )
         chunk, jumped, by_ms = self._without_jumps(chunk, partition)
         record = _Chunk(decoded.start, partition.greatest)
+        if self._keyed:
+            record.decoded = decoded
         late = [self._add_piece(piece, partition, record, chunk.greatest) for piece in chunk.pieces]
         partition.offset = decoded.stop
         partition.greatest = max(partition.greatest, chunk.greatest)
@@ -157,7 +177,9 @@ class WindowBuffer:
     def _without_jumps(
         self, chunk: Windowed, partition: Partition
     ) -> tuple[Windowed, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        if partition.greatest != NEVER and chunk.greatest <= partition.greatest + self._most_ahead:
+        near = partition.greatest != NEVER
+        near = near and chunk.greatest <= partition.greatest + self._most_ahead
+        if near or chunk.validated.clocked:
             return chunk, _NONE, _NONE
         bad, by_ms = jumps(chunk.times, partition.greatest, self._most_ahead)
         if not bad.any():
@@ -181,24 +203,31 @@ class WindowBuffer:
                 rows = rows.filter(pa.array(~is_late))
         if rows.num_rows:
             record.open_pieces += 1
+            self.open_rows += rows.num_rows
             self._open.setdefault(piece.window_end, []).append((rows, record))
         return late
 
     @property
     def ended(self) -> bool:
         """Every partition was read to its end."""
-        return all(partition.ended for partition in self.partitions)
+        return all(partition.ended for partition in self.partitions.values())
 
     @property
     def rows_read(self) -> int:
         """Rows of all partitions that were read, before a restart or since."""
-        return sum(max(p.offset, p.handled) for p in self.partitions)
+        return sum(max(p.offset, p.handled) for p in self.partitions.values())
 
     @property
     def watermark(self) -> int:
-        """The least watermark (ms) of the partitions still running; NEVER until all have one."""
-        running = [p.greatest for p in self.partitions if not p.ended]
-        return max(NEVER, min(running, default=NEVER) - self._slack)
+        """The least watermark (ms) of the partitions still running; NEVER until all have one.
+
+        Where all of them have left it is that of the partition that is furthest.
+        """
+        running = [p for p in self.partitions.values() if not p.ended]
+        if running and all(p.left for p in running):
+            return max(NEVER, max(p.greatest for p in running) - self._slack)
+        marks = (max(p.greatest - self._slack, p.clock) for p in running if not p.left)
+        return max(NEVER, min(marks, default=NEVER))
 
     def close(self) -> Iterator[ClosedWindow]:
         """The windows that have closed since the last call, in order, empty ones between them too.
@@ -235,15 +264,47 @@ class WindowBuffer:
 
     def _close(self, window_end: int, end: bool) -> ClosedWindow:
         parts = self._open.pop(window_end, [])
+        rows = merge([rows for rows, _ in parts]) if parts else None
+        letters: tuple[Letter, ...] = ()
+        if rows is not None:
+            self.open_rows -= rows.num_rows
+            if self._keyed:
+                rows, letters = _without_copies(rows, [chunk for _, chunk in parts])
         for _, chunk in parts:
             chunk.open_pieces -= 1
         self._closed_until = window_end
-        resume = {str(i): p.resume() for i, p in enumerate(self.partitions)}
+        numbered = {str(i): p for i, p in sorted(self.partitions.items())}
+        resume = {name: p.resume() for name, p in numbered.items()}
         return ClosedWindow(
             window_end,
-            merge([rows for rows, _ in parts]) if parts else None,
-            {str(i): max(p.offset, p.handled) for i, p in enumerate(self.partitions)},
+            rows,
+            {name: max(p.offset, p.handled) for name, p in numbered.items()},
             {name: offset for name, (offset, _) in resume.items()},
             {name: time - self._slack for name, (_, time) in resume.items() if time != NEVER},
             end,
+            letters,
         )
+
+
+def _without_copies(
+    rows: pa.RecordBatch, chunks: Sequence[_Chunk]
+) -> tuple[pa.RecordBatch, tuple[Letter, ...]]:
+    """The rows of a window without copies of events, and a letter for each copy."""
+    repeated = copies(rows)
+    if not repeated.any():
+        return rows, ()
+    copied = rows.filter(pa.array(repeated))
+    letters = []
+    for number, offset in zip(
+        copied.column(PARTITION).to_pylist(), copied.column(OFFSET).to_pylist(), strict=True
+    ):
+        decoded = next(
+            chunk.decoded
+            for chunk in chunks
+            if chunk.decoded is not None
+            and chunk.decoded.partition == number
+            and chunk.decoded.start <= offset < chunk.decoded.stop
+        )
+        reason = "an event of the same key, which comes before it, is in the same window"
+        letters.append(decoded.letter(offset, DUPLICATES, reason))
+    return rows.filter(pa.array(~repeated)), tuple(letters)

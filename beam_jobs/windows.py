@@ -18,7 +18,7 @@ import pyarrow as pa
 from beam_jobs.columnar_coder import columnar
 from beam_jobs.decode import Decoded
 from beam_jobs.validate import Validated
-from stream_prune.features import EVENT_TIME, OFFSET, PARTITION
+from stream_prune.features import EVENT_KEY, EVENT_TIME, OFFSET, PARTITION
 
 NEVER = -(2**62)
 """An event time before all others; far from the ends of int64, so that it can be added to."""
@@ -140,6 +140,18 @@ def merge(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     if (order[1:] > order[:-1]).all():
         return rows
     return rows.take(pa.array(order))
+
+
+def copies(rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Rows [B] of a window whose event key another row has that comes before them in the log.
+
+    Of the rows with one key the one with the lowest (partition, offset) is no copy.
+    """
+    keys = [rows.column(name).to_numpy() for name in (OFFSET, PARTITION, EVENT_KEY)]
+    order = np.lexsort(keys)
+    repeated = np.zeros(len(order), np.bool_)
+    repeated[order[1:]] = np.diff(keys[2][order]) == 0
+    return repeated
 
 
 def cut(rows: pa.RecordBatch, batch_rows: int) -> list[pa.RecordBatch]:

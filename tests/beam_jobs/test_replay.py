@@ -140,9 +140,9 @@ def test_files_that_follow_one_another_are_not_all_held_in_memory(tmp_path: Path
     days = [clicks(list(range(day * 10_000, day * 10_000 + 9_000, 50))) for day in range(5)]
     files = write(tmp_path / "in", *days)
     given = options(files, tmp_path / "log", epoch_rows=60, chunk_rows=10)
-    buffer = WindowBuffer(LENGTH, 0, 5, NO_JUMP)
+    buffer = WindowBuffer(LENGTH, 0, range(5), NO_JUMP)
     assert [(r.partition, r.rows) for r in plan(buffer, given)] == [(i, 10) for i in range(5)]
-    for i, partition in enumerate(buffer.partitions):
+    for i, partition in buffer.partitions.items():
         partition.greatest, partition.offset = i * 10_000, 10
     assert {r.partition for r in plan(buffer, given)} == {0}
     assert sum(r.rows for r in plan(buffer, given)) == 60

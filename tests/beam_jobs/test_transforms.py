@@ -15,10 +15,9 @@ from clicks import LENGTH, SPEC, clicks, write
 
 from beam_jobs.columnar_coder import ColumnarCoder
 from beam_jobs.csv_file import CsvLines
-from beam_jobs.decode import Decode, Decoded
+from beam_jobs.decode import Decode, Decoded, Formats
 from beam_jobs.epochs import MicroEpochs
 from beam_jobs.log_source import Chunk, FileSource, Range, ReadLog
-from beam_jobs.options import CsvFormat
 from beam_jobs.validate import Validate, validate
 from beam_jobs.windows import AssignWindows, assign
 from stream_prune.features import LABEL, hash_strings
@@ -65,7 +64,7 @@ def test_reading_gives_the_rows_of_each_range_and_names_a_file_that_has_gone(
 def test_decoding_gives_rows_with_their_offsets_and_ragged_lines_as_letters(pipeline) -> None:
     lines = CsvLines(("a", "b"), (b"1,2\n", b"3\n", b"4,5\n"))
     chunks = pipeline | beam.Create([Chunk(3, 10, 13, True, lines)], reshuffle=False)
-    found = chunks | Decode(CsvFormat())
+    found = chunks | Decode(SPEC, Formats())
     assert_that(
         found.decoded,
         check([([10, 12], ["1", "4"])], lambda d: (d.offsets.tolist(), d.rows["a"].to_pylist())),

@@ -59,7 +59,7 @@ def run(
     rng = np.random.default_rng(seed)
 
     def start(last: Commit | None) -> WindowBuffer:
-        return WindowBuffer(LENGTH, SLACK, len(tables), max_jump, last)
+        return WindowBuffer(LENGTH, SLACK, range(len(tables)), max_jump, last)
 
     buffer = start(None)
     windows: list[tuple[int, list[Any], bool]] = []
@@ -69,7 +69,7 @@ def run(
     last: Commit | None = None
     stops = int(rng.integers(0, 4))
     while not buffer.ended:
-        running = [i for i, p in enumerate(buffer.partitions) if not p.ended]
+        running = [i for i, p in buffer.partitions.items() if not p.ended]
         i = int(rng.choice(running))
         offset = buffer.partitions[i].offset
         size = int(rng.integers(0, 12))
@@ -127,7 +127,7 @@ def test_rows_that_jump_depend_neither_on_interleaving_nor_on_restarts(seed, tim
 
 
 def test_a_row_far_ahead_of_those_before_it_is_refused_and_moves_no_clock() -> None:
-    buffer = WindowBuffer(LENGTH, SLACK, 2, MAX_JUMP)
+    buffer = WindowBuffer(LENGTH, SLACK, range(2), MAX_JUMP)
     times = [10, 20, 10**13, 301, 300, 110]
     refused = buffer.add(chunk(0, 0, clicks(times), True))
     assert refused.jumped.tolist() == [2, 3]
@@ -157,7 +157,7 @@ def test_an_event_at_the_end_of_a_window_belongs_to_the_next_one() -> None:
 
 
 def test_a_row_is_late_by_its_own_partition_even_while_another_holds_the_window_open() -> None:
-    buffer = WindowBuffer(LENGTH, SLACK, 2, NO_JUMP)
+    buffer = WindowBuffer(LENGTH, SLACK, range(2), NO_JUMP)
     assert buffer.add(chunk(1, 0, clicks([10]), False)).late.tolist() == []
     assert buffer.add(chunk(0, 0, clicks([50, 129, 60, 130, 70]), False)).late.tolist() == [4]
     assert list(buffer.close()) == []
@@ -170,21 +170,21 @@ def test_a_row_is_late_by_its_own_partition_even_while_another_holds_the_window_
 
 
 def test_a_partition_that_has_ended_no_longer_holds_windows_open() -> None:
-    buffer = WindowBuffer(LENGTH, 0, 2, NO_JUMP)
+    buffer = WindowBuffer(LENGTH, 0, range(2), NO_JUMP)
     buffer.add(chunk(0, 0, clicks([10]), True))
     buffer.add(chunk(1, 0, clicks([20, 300]), False))
     assert [w.window_end for w in buffer.close()] == [100, 200, 300]
 
 
 def test_a_chunk_that_leaves_a_gap_is_refused() -> None:
-    buffer = WindowBuffer(LENGTH, 0, 1, NO_JUMP)
+    buffer = WindowBuffer(LENGTH, 0, range(1), NO_JUMP)
     buffer.add(chunk(0, 0, clicks([10, 20]), False))
     with pytest.raises(ValueError, match=r"partition 0: rows \[2, 5\) are missing"):
         buffer.add(chunk(0, 5, clicks([30]), False))
 
 
 def test_files_that_lie_far_apart_stop_the_job_instead_of_filling_the_log() -> None:
-    buffer = WindowBuffer(LENGTH, 0, 2, MAX_JUMP)
+    buffer = WindowBuffer(LENGTH, 0, range(2), MAX_JUMP)
     buffer.add(chunk(0, 0, clicks([10]), True))
     buffer.add(chunk(1, 0, clicks([4_000_000_000_000]), True))
     with pytest.raises(RunError, match=r"between 1970-01-01T00:00 and 2096-10-02T.*windows.length"):

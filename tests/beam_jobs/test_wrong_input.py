@@ -23,7 +23,10 @@ from stream_prune.features import FeatureSpec
         ({"batch_rows": 0}, r"^windows\.batch_rows = 0: must be 1 or more$"),
         ({"epoch_rows": 0}, r"^epoch_rows = 0: must be 1 or more$"),
         ({"max_bad_share": 1.5}, r"^max_bad_share = 1\.5: must be in \[0, 1\]$"),
-        ({"format": "json"}, r"^source\.format = 'json': must be one of auto, parquet, csv$"),
+        (
+            {"format": "json"},
+            r"^source\.format = 'json': must be one of auto, parquet, csv, avro, jsonl$",
+        ),
         ({"files": ()}, r"^source\.files = \[\]: must name at least one"),
     ],
 )
@@ -174,10 +177,10 @@ def test_a_log_of_another_schema_or_of_other_files_is_refused(tmp_path: Path) ->
         replay(other)
     with pytest.raises(ConfigError, match=r"window_ms"):
         replay(options(files, tmp_path / "log", window_ms=LENGTH * 2))
-    with pytest.raises(ConfigError, match=r"source\.json.*out_of_orderness_ms is 0 in the log, 5"):
+    with pytest.raises(ConfigError, match=r"source: .*out_of_orderness_ms is 0 in the log, 5"):
         replay(options(files, tmp_path / "log", out_of_orderness_ms=5))
     more = write(tmp_path / "in", clicks(list(range(0, 500, 10))), clicks([1]))
-    with pytest.raises(ConfigError, match=r"source\.json: the log was written from other files"):
+    with pytest.raises(ConfigError, match=r"source: the log was written from other files"):
         replay(options(more, tmp_path / "log"))
     assert windows(tmp_path / "log") == before
 
