@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint format bench bench-policies clean
+.PHONY: help install quickstart test lint format bench bench-policies docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +46,9 @@ bench: $(VENV)/.dev  ## run every benchmark in full; ARGS=--quick for the short 
 bench-policies: $(VENV)/.dev  ## compare the policies on four logs (an hour on 2 cores, goes on where it stopped)
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/policies.py $(ARGS) --json benchmarks/results/policies.json
+
+docs: $(VENV)/.dev  ## build the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove .venv and what tools left behind (not runs/)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
