@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from stream_prune.artifact.format import (
     EXAMPLE,
     GRAPH,
-    IDS,
     SCORE,
-    TABLES,
     Manifest,
     read_manifest,
 )
@@ -25,7 +20,7 @@ from stream_prune.artifact.format import verify as verify_files
 from stream_prune.artifact.model_card import ModelCard
 from stream_prune.artifact.packed import read_packed
 from stream_prune.artifact.requests import Columns, Inputs, RequestEncoder
-from stream_prune.artifact.stored_rows import StoredRows
+from stream_prune.artifact.tables import ArtifactTables, read_arrow
 from stream_prune.errors import RunError
 
 
@@ -48,7 +43,7 @@ class Scorer:
         self._session = session
         self._inputs = [i.name for i in session.get_inputs()]
         self.encode = RequestEncoder(card.spec)
-        self._tables, self._rows = _read_tables(folder, card)
+        self._tables = ArtifactTables.read(folder, card)
 
     @classmethod
     def load(cls, folder: str | Path, verify: bool = True, threads: int = 1) -> Scorer:
@@ -91,7 +86,7 @@ class Scorer:
 
     def logits_of(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """The same of rows that are encoded already, as those of a mini-batch log are."""
-        feed = {"dense": inputs.dense, "emb": self._look_up(inputs)}
+        feed = {"dense": inputs.dense, "emb": self._tables.look_up(inputs)}
         logits: npt.NDArray[np.float32] = self._session.run(
             None, {name: feed[name] for name in self._inputs}
         )[0]
@@ -103,7 +98,7 @@ class Scorer:
         Raises:
             RunError: the file can't be read.
         """
-        table = _read_arrow(self.folder / EXAMPLE)
+        table = read_arrow(self.folder / EXAMPLE)
         return table.drop_columns([SCORE]), table.column(SCORE).to_numpy()
 
     def check_example(self) -> float:
@@ -124,90 +119,6 @@ class Scorer:
                 f"{difference:.2g}, allowed is {self.card.logit_tolerance / 4:.2g}); do not use it"
             )
         return difference
-
-    def _look_up(self, inputs: Inputs) -> npt.NDArray[np.float32]:
-        """Embeddings float32 [B, F, D]; unknown ids and empty bags have the cold row."""
-        if all(offsets is None for offsets in inputs.offsets):
-            places = np.empty((inputs.rows, len(self._tables)), np.int64)
-            for f, table in enumerate(self._tables):
-                places[:, f] = table.rows(inputs.ids[f])
-            return self._rows.take(places.reshape(-1)).reshape(*places.shape, self.card.dim)
-        emb = np.empty((inputs.rows, len(self._tables), self.card.dim), np.float32)
-        for f, table in enumerate(self._tables):
-            rows, offsets = self._rows.take(table.rows(inputs.ids[f])), inputs.offsets[f]
-            emb[:, f] = rows if offsets is None else _bag_means(rows, offsets, self._cold(table))
-        return emb
-
-    def _cold(self, table: _Table) -> npt.NDArray[np.float32]:
-        return self._rows.take(np.array([table.first]))
-
-
-@dataclass(frozen=True)
-class _Table:
-    """``ids`` [rows], ascending; ``first``: the place of the cold row, which theirs follow."""
-
-    first: int
-    ids: npt.NDArray[np.int64]
-    padded: npt.NDArray[np.int64]
-
-    def rows(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The place of each id's row, the cold row's for one that the table does not know."""
-        at = self.ids.searchsorted(ids)
-        places: npt.NDArray[np.int64] = (at + 1) * (self.padded[at] == ids)
-        return places + self.first
-
-
-def _bag_means(
-    rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64], cold: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Mean [B, D] of the rows of each bag; the cold row [1, D] for an empty one."""
-    counts = np.diff(offsets)
-    means = np.repeat(cold, len(counts), axis=0)
-    filled = counts > 0
-    if filled.any():
-        # An empty bag ends where it begins, so the begins of the others cut all rows into bags.
-        sums = np.add.reduceat(rows, offsets[:-1][filled], axis=0)
-        means[filled] = sums / counts[filled, None].astype(np.float32)
-    return means
-
-
-def _read_tables(folder: Path, card: ModelCard) -> tuple[list[_Table], StoredRows]:
-    try:
-        stored = load_file(folder / TABLES)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{folder / TABLES}: cannot be read: {error}") from None
-    lines = _read_arrow(folder / IDS)
-    ids = {
-        name: values.values.to_numpy()
-        for name, values in zip(lines["table"].to_pylist(), lines["ids"], strict=True)
-    }
-    tables, first = [], 0
-    for table in card.tables:
-        if table.name not in stored or len(stored[table.name]) != table.rows + 1:
-            raise RunError(
-                f"{folder / TABLES}: table {table.name!r}: there are no {table.rows + 1} rows"
-            )
-        known = ids.get(table.name)
-        if known is None or len(known) != table.rows or not (known[1:] > known[:-1]).all():
-            raise RunError(
-                f"{folder / IDS}: table {table.name!r}: there are no {table.rows} ascending ids"
-            )
-        padded = np.append(known, np.int64(-1))  # what an id past the last one is compared with
-        tables.append(_Table(first, padded[:-1], padded))
-        first += table.rows + 1
-    try:
-        rows = StoredRows([stored[table.name] for table in card.tables], card.numbers, card.dim)
-    except RunError as error:
-        raise RunError(f"{folder / TABLES}: {error}") from None
-    return tables, rows
-
-
-def _read_arrow(path: Path) -> pa.Table:
-    try:
-        with pa.OSFile(str(path)) as file:
-            return pa.ipc.open_file(file).read_all()
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
 
 
 def _session(folder: Path, card: ModelCard, threads: int) -> onnxruntime.InferenceSession:

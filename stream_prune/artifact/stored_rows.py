@@ -91,7 +91,7 @@ class StoredRows:
             self._scale, self._offset = (np.ascontiguousarray(tail[:, i : i + 1]) for i in (0, 1))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Floats:
-        """Rows float32 [n, D] by their place among all [n]."""
+        """Rows float32 [..., D] by their place among all [...]."""
         values: Floats = self._values.take(rows, axis=0).astype(np.float32, copy=False)
         if self.numbers == "int8":
             values *= self._scale.take(rows, axis=0)

@@ -1,0 +1,104 @@
+"""The embedding tables of an artifact: from ids to embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from stream_prune.artifact.format import IDS, TABLES
+from stream_prune.artifact.model_card import ModelCard
+from stream_prune.artifact.requests import Inputs
+from stream_prune.artifact.row_index import RowIndex
+from stream_prune.artifact.stored_rows import StoredRows
+from stream_prune.errors import RunError
+
+Floats = npt.NDArray[np.float32]
+
+
+class ArtifactTables:
+    """The rows of F tables of dimension D, found by their ids.
+
+    Args:
+        index: where the row of an id is.
+        rows: the rows, one table after another.
+    """
+
+    def __init__(self, index: RowIndex, rows: StoredRows) -> None:
+        self._index, self._rows = index, rows
+        self._cold = rows.take(rows.first[:-1])
+
+    @classmethod
+    def read(cls, folder: Path, card: ModelCard) -> ArtifactTables:
+        """The tables of an artifact folder.
+
+        Raises:
+            RunError: a file can't be read, or does not hold what the model card says.
+        """
+        try:
+            stored = load_file(folder / TABLES)
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{folder / TABLES}: cannot be read: {error}") from None
+        lines = read_arrow(folder / IDS)
+        ids = {
+            name: values.values.to_numpy()
+            for name, values in zip(lines["table"].to_pylist(), lines["ids"], strict=True)
+        }
+        for table in card.tables:
+            if table.name not in stored or len(stored[table.name]) != table.rows + 1:
+                raise RunError(
+                    f"{folder / TABLES}: table {table.name!r}: there are no {table.rows + 1} rows"
+                )
+            known = ids.get(table.name)
+            if known is None or len(known) != table.rows or not (known[1:] > known[:-1]).all():
+                raise RunError(
+                    f"{folder / IDS}: table {table.name!r}: there are no {table.rows} ascending ids"
+                )
+        try:
+            rows = StoredRows([stored[table.name] for table in card.tables], card.numbers, card.dim)
+        except RunError as error:
+            raise RunError(f"{folder / TABLES}: {error}") from None
+        return cls(RowIndex.of([ids[table.name] for table in card.tables]), rows)
+
+    def look_up(self, inputs: Inputs) -> Floats:
+        """Embeddings float32 [B, F, D]; unknown ids and empty bags have the cold row."""
+        ids, count = np.concatenate(inputs.ids), len(inputs.ids)
+        if not any(offsets is not None for offsets in inputs.offsets):
+            found = self._index.rows(ids, inputs.rows)
+            return self._rows.take(found.reshape(count, inputs.rows).T)
+        lengths = np.array([len(each) for each in inputs.ids])
+        rows = self._rows.take(self._index.rows(ids, lengths))
+        emb = np.empty((inputs.rows, count, self._rows.dim), np.float32)
+        for f, part in enumerate(np.split(rows, np.cumsum(lengths)[:-1])):
+            offsets = inputs.offsets[f]
+            emb[:, f] = part if offsets is None else _bag_means(part, offsets, self._cold[f])
+        return emb
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """The table in an Arrow file.
+
+    Raises:
+        RunError: it can't be read.
+    """
+    try:
+        with pa.OSFile(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+
+
+def _bag_means(rows: Floats, offsets: npt.NDArray[np.int64], cold: Floats) -> Floats:
+    """Mean [B, D] of the rows of each bag; the cold row [D] for an empty one."""
+    counts = np.diff(offsets)
+    means = np.repeat(cold[None], len(counts), axis=0)
+    filled = counts > 0
+    if filled.any():
+        # An empty bag ends where it begins, so the begins of the others cut all rows into bags.
+        sums = np.add.reduceat(rows, offsets[:-1][filled], axis=0)
+        means[filled] = sums / counts[filled, None].astype(np.float32)
+    return means
