@@ -60,7 +60,7 @@ class Faults:
         late: held back until the watermark of their partition has passed their window.
         corrupt: sent with bytes missing at their end, so that nothing can be decoded.
         invalid: sent with a label of 2.
-        schema_change: share of the log after which events have another writer schema, with one
+        schema_change: share of the log after which messages have another writer schema, with one
             more field in front; None: never.
         idle: a partition that falls silent.
         bursts: of the rate.
