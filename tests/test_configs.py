@@ -15,7 +15,8 @@ from stream_prune.features import load_spec
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 FEATURES = [path for path in CONFIGS if path.parent.name == "features"]
-JOBS = [path for path in CONFIGS if path not in FEATURES]
+COMPARISONS = [path for path in CONFIGS if path.name == "compare.yaml"]
+JOBS = [path for path in CONFIGS if path not in (*FEATURES, *COMPARISONS)]
 # What a policy does first, moved into the slice.
 EARLY = {"sparsity.window_rows": 200, "evaluation.warmup_rows": 100}
 PARAMETERS = {
@@ -89,6 +90,25 @@ def test_a_configuration_runs(
     if config.training.elements is not None:
         assert summary["rewirings"] >= 1
         assert summary["parameters"] < summary["dense_parameters"] / 4
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=[path.name for path in COMPARISONS])
+def test_a_comparison_runs(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.chdir(ROOT)
+    changes = {
+        "folder": tmp_path,
+        "seeds": "[1]",
+        "set.source": f"{{rows: 1500, folder: {request.config.cache.mkdir('synthetic')}}}",
+        "set.evaluation.warmup_rows": 300,
+        "set.sparsity": "{parameters: {warmup_rows: 600}, window_rows: 200}",
+        "policies.frozen.learn_rows": 600,
+    }
+    arguments = [f"--set={key}={value}" for key, value in changes.items()]
+    assert run(["compare", str(path), *arguments]) == 0
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 + 2 * 2  # three that have no budget, two that have both
 
 
 @pytest.mark.parametrize("path", FEATURES, ids=[path.name for path in FEATURES])

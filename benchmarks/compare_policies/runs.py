@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compare_policies.logs import Written
 from stream_prune.cli.config import load
+from stream_prune.comparison.series import Series
 from stream_prune.errors import DivergedError
 from stream_prune.training.config import TrainingConfig
 from stream_prune.training.dataclass_reader import difference
-from stream_prune.training.journal import CLOCK, read
 from stream_prune.training.run_folder import JOURNAL, write_json
 from stream_prune.training.trainer import Trainer
 
@@ -65,26 +64,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Series:
-    """A run's windows with labelled rows, in order; all fields are [windows].
-
-    Attributes:
-        ends: event time (ms) at which the window ends.
-        labelled, positives: rows with a known label, and with label 1.
-        loss: summed logloss of the labelled rows.
-        macs_training: per example, when the window was learned.
-        seconds: since the run began.
-    """
-
-    ends: npt.NDArray[np.int64]
-    labelled: npt.NDArray[np.int64]
-    positives: npt.NDArray[np.int64]
-    loss: npt.NDArray[np.float64]
-    macs_training: npt.NDArray[np.int64]
-    seconds: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a run came to: its summary and its series, or that it has diverged."""
 
@@ -117,7 +96,7 @@ def execute(run: Run) -> Outcome:
     write_json(run.folder / ASKED, asked)
     try:
         summary, diverged = Trainer(run.training()).run(), ""
-        series = _series(run.folder / TRAINER / JOURNAL)
+        series = Series.read(run.folder / TRAINER / JOURNAL)
         np.savez(run.folder / SERIES, **vars(series))
     except DivergedError as error:
         summary, diverged = {}, str(error)
@@ -136,20 +115,3 @@ def _asked(run: Run) -> dict[str, Any]:
 def _changed(run: Run, asked: dict[str, Any]) -> bool:
     path = run.folder / ASKED
     return path.exists() and difference(json.loads(path.read_text()), asked) is not None
-
-
-def _series(journal: Path) -> Series:
-    lines = [line for line in read(journal) if line["kind"] == "window" and line["labelled"]]
-
-    def column(name: str, kind: type) -> npt.NDArray[Any]:
-        return np.array([line[name] for line in lines], kind)
-
-    labelled = column("labelled", np.int64)
-    return Series(
-        ends=column("window_end", np.int64),
-        labelled=labelled,
-        positives=column("positives", np.int64),
-        loss=column("logloss", np.float64) * labelled,
-        macs_training=column("macs_training", np.int64),
-        seconds=np.array([line[CLOCK]["seconds"] for line in lines], np.float64),
-    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from types import TracebackType
 
 from compare_policies.runs import Outcome, Run, execute, finished
+from stream_prune.comparison.processes import end_with_parent
 
 
 class Schedule:
@@ -56,18 +56,6 @@ class Schedule:
             passed = f"{done}/{len(missing)}, {time.monotonic() - started:.0f} s"
             print(f"{name} [{passed}] {_line(runs[place], outcome)}", flush=True)
         return [known[place] for place in range(len(runs))]
-
-
-def end_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever, and hold its run folder."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _line(run: Run, outcome: Outcome) -> str:
