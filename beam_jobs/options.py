@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
+from stream_prune.minibatch.place import LogPlace
 
 FORMATS = ("auto", "parquet", "csv", "avro", "jsonl")
 
@@ -40,7 +40,7 @@ class ReplayOptions:
     Attributes:
         files: paths, folders or patterns; sorted, each file is one partition.
         spec: the columns and what they mean.
-        log: folder of the mini-batch log; a log that is there already is continued.
+        log: place of the mini-batch log; a log that is there already is continued.
         window_ms: length of an event-time window (ms).
         out_of_orderness_ms: how far (ms) an event may lie behind the greatest event time read
             before it in its file; a row whose window ended earlier than that is late.
@@ -58,7 +58,7 @@ class ReplayOptions:
 
     files: tuple[str, ...]
     spec: FeatureSpec
-    log: Path
+    log: LogPlace
     window_ms: int
     out_of_orderness_ms: int = 0
     max_jump_ms: int = 30 * 86_400_000

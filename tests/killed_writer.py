@@ -1,8 +1,8 @@
 """A writer that kills itself: ``killed_writer.py LOG SHARD WINDOWS OPERATIONS``.
 
 It goes on where the last one stopped, and dies by SIGKILL before the given number of its
-operations on the log's files (0: never). Every window has two batches and one dead letter; up
-to four windows are committed together.
+operations on the log (0: never): those on files, or calls of a Kafka producer. Every window has two
+batches and one dead letter; up to four windows are committed together.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import sys
 
 from log_builder import record, rows
 
-from stream_prune.minibatch.folder_log import FolderLog
+from stream_prune.minibatch.open_log import open_log
+from stream_prune.minibatch.place import KafkaPlace, log_place
 
 
-def die_before_operation(number, folder):
+def die_before_operation(number, place):
     left = number
 
     def count(*_):
@@ -25,6 +26,26 @@ def die_before_operation(number, folder):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    if isinstance(place, KafkaPlace):
+        watch_producer(count)
+    else:
+        watch_files(count, str(place))
+
+
+def watch_producer(count):
+    from kafka import KafkaProducer
+
+    for name in ("init_transactions", "begin_transaction", "send", "flush", "commit_transaction"):
+        call = getattr(KafkaProducer, name)
+
+        def counted(*args, call=call, **options):
+            count()
+            return call(*args, **options)
+
+        setattr(KafkaProducer, name, counted)
+
+
+def watch_files(count, folder):
     def watch(event, arguments):
         if event in ("open", "os.link", "os.remove") and str(arguments[0]).startswith(folder):
             count()
@@ -39,10 +60,10 @@ def tell(line):
     sys.stdout.flush()
 
 
-def main(folder, shard, last, operations):
-    log = FolderLog.open(folder)
+def main(place, shard, last, operations):
+    log = open_log(log_place(place))
     if operations:
-        die_before_operation(operations, folder)
+        die_before_operation(operations, log_place(place))
     writer = log.writer(shard)
     tell(f"epoch {writer.epoch}")
     start = 0 if writer.last is None else writer.last.window_end

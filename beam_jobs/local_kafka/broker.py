@@ -155,7 +155,7 @@ class LocalKafka:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = (*command, "kafka.tools.StorageTool")
         done = subprocess.run(
-            [*tool, "format", "--ignore-formatted", "-t", cluster, "-c", str(draft)],
+            [*tool, "format", "--ignore-formatted", f"--cluster-id={cluster}", "-c", str(draft)],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -55,7 +55,7 @@ def build_artifact(
     from stream_prune.artifact.write import write
     from stream_prune.evaluation.prequential import Prequential
     from stream_prune.features import FeatureSpec
-    from stream_prune.minibatch.folder_log import FolderLog
+    from stream_prune.minibatch.open_log import open_log
     from stream_prune.training.build import build
     from stream_prune.training.checkpoint import read_states
     from stream_prune.training.config import TrainingConfig
@@ -100,7 +100,7 @@ def build_artifact(
             window_end=learned,
         ),
         config=settings,
-        judged=_last_batches(FolderLog.open(config.log), learned) if rounded else (),
+        judged=_last_batches(open_log(config.log), learned) if rounded else (),
     )
 
 

@@ -12,6 +12,7 @@ from stream_prune.features import (
     EVENT_KEY,
     EVENT_TIME,
     LABEL,
+    MISSING_ID,
     OFFSET,
     PARTITION,
     Categorical,
@@ -78,6 +79,14 @@ class MiniBatch:
     def labelled(self) -> npt.NDArray[np.bool_]:
         """bool [B]: the rows that have a label."""
         return ~np.isnan(self.label)
+
+    def first_ids(self) -> npt.NDArray[np.int64]:
+        """The first id of every bag, [F, B]; of an empty one the id of a missing category."""
+        if self.offsets is None:
+            return self.ids.reshape(-1, self.rows)
+        starts, empty = self.offsets[:-1], np.diff(self.offsets) == 0
+        padded = np.append(self.ids, MISSING_ID)
+        return np.where(empty, MISSING_ID, padded[starts]).reshape(-1, self.rows)
 
     def take(self, mask: npt.NDArray[np.bool_]) -> MiniBatch:
         """The rows where ``mask`` (bool [B]) holds, in their order; itself if it holds everywhere.

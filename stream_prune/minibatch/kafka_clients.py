@@ -1,13 +1,7 @@
-"""Kafka clients for a log: settings from the configuration, secrets from the environment.
-
-Each security setting of kafka-python may come from an environment variable of its name in capitals
-after ``KAFKA_``: ``KAFKA_SECURITY_PROTOCOL``, ``KAFKA_SASL_MECHANISM``, ``KAFKA_SSL_CAFILE``, ...;
-passwords come from nowhere else, so that no configuration, run folder or message ever holds one.
-"""
+"""Kafka clients for a log: one place says what each of them is told and what its errors mean."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,54 +12,21 @@ from kafka.errors import KafkaError
 
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.minibatch.place import KafkaPlace
+from stream_prune.secret_values import refuse_written_secrets, with_secrets, without_secrets
 
 T = TypeVar("T")
 
-SECRETS = ("sasl_plain_password", "ssl_password")
-SECURITY = (
-    "security_protocol",
-    "sasl_mechanism",
-    "sasl_plain_username",
-    "ssl_cafile",
-    "ssl_certfile",
-    "ssl_keyfile",
-    *SECRETS,
-)
 GREATEST_MESSAGE = 16 << 20
 """Bytes of the largest batch that a topic of ours takes."""
 
+SETTINGS = "log.settings"
 REQUEST_MS = 20_000
-_DEFAULTS = {"request_timeout_ms": REQUEST_MS, "retry_backoff_ms": 20}
+_DEFAULTS = {
+    "request_timeout_ms": REQUEST_MS,
+    "retry_backoff_ms": 20,
+    "reconnect_backoff_max_ms": 1000,
+}
 _PAUSE_S = 0.2
-
-
-def connection(
-    servers: str, settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
-) -> dict[str, Any]:
-    """What every client of a cluster is told; the environment's security settings win.
-
-    Raises:
-        ConfigError: ``settings`` holds a secret.
-    """
-    for name in SECRETS:
-        if name in settings:
-            raise ConfigError(
-                f"settings.{name}: a secret has no place in a configuration: "
-                f"set the environment variable {variable(name)}"
-            )
-    given = {
-        name: environment[variable(name)] for name in SECURITY if variable(name) in environment
-    }
-    return {**settings, **given, "bootstrap_servers": servers.split(",")}
-
-
-def variable(setting: str) -> str:
-    """The environment variable of a security setting.
-
-    >>> variable("ssl_cafile")
-    'KAFKA_SSL_CAFILE'
-    """
-    return f"KAFKA_{setting.upper()}"
 
 
 def consumer(place: KafkaPlace, **settings: Any) -> KafkaConsumer:
@@ -127,18 +88,23 @@ def _client(
     kind: Any, place: KafkaPlace, defaults: Mapping[str, Any], fixed: Mapping[str, Any]
 ) -> Any:
     known = [client.DEFAULT_CONFIG for client in (KafkaConsumer, KafkaProducer, KafkaAdminClient)]
-    for name in place.settings:
+    refuse_written_secrets(place.settings, SETTINGS)
+    given = with_secrets(place.settings, SETTINGS)
+    for name in given:
         if not any(name in config for config in known):
-            raise ConfigError(f"log.settings.{name}: no setting of kafka-python's clients")
-        if name in fixed:
-            raise ConfigError(f"log.settings.{name}: is set by the log itself: leave it out")
-    wanted = {**defaults, **connection(place.servers, place.settings), **fixed}
+            raise ConfigError(f"{SETTINGS}.{name}: no setting of kafka-python's clients")
+        if name in fixed or name == "bootstrap_servers":
+            raise ConfigError(f"{SETTINGS}.{name}: is set by the log itself: leave it out")
+    first = {"bootstrap_timeout_ms": int(1000 * min(30, place.patience_s))}
+    servers = {"bootstrap_servers": place.servers.split(",")}
+    wanted = {**first, **defaults, **given, **fixed, **servers}
     try:
         return kind(**{name: wanted[name] for name in wanted if name in kind.DEFAULT_CONFIG})
     except (KafkaError, OSError, ValueError) as error:
+        told = without_secrets(reason(error), place.settings)
         raise RunError(
-            f"{place}: no broker lets this client in: {reason(error)}: see that one runs at "
-            f"{place.servers}, and that security settings are right"
+            f"{place}: no broker lets this client in: {told}: see that one runs at "
+            f"{place.servers}, and that the security settings are right"
         ) from error
 
 

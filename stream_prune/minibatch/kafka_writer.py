@@ -267,7 +267,10 @@ class KafkaLogWriter:
         """Give up the producer with all that it has not sent."""
         if self._producer is not None:
             made, self._producer = self._producer, None
-            made.close(timeout=0)
+            try:
+                made.close(timeout=0)
+            except KafkaError:  # it still waits for answers; its thread would go on doing so
+                made._sender.force_close()
 
     def _claim(self) -> None:
         deadline = time.monotonic() + self._log.at.patience_s

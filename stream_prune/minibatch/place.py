@@ -22,8 +22,8 @@ class KafkaPlace:
     Attributes:
         servers: ``host:port``, several separated by commas.
         topic: of the batches; topics named after it hold the commits, the header and dead letters.
-        settings: of kafka-python's clients, under their own names; secrets come from the
-            environment (see :mod:`stream_prune.minibatch.kafka_clients`).
+        settings: of kafka-python's clients, under their own names; ``${env:NAME}`` stands where a
+            secret belongs.
         patience_s: seconds that the brokers may be away before who writes or reads gives up.
 
     >>> str(KafkaPlace("broker:9092", "clicks.batches"))
