@@ -23,6 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+from beam_jobs.avro_format import AvroFormat
+from beam_jobs.kafka_settings import KafkaSettings
+from beam_jobs.produce.options import ProduceOptions
 from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.cli import config_errors, config_file
 from stream_prune.errors import ConfigError
@@ -58,32 +61,41 @@ class Part(BaseModel):
 
 
 class Source(Part):
-    """Where events come from: a named data set, or files (paths, folders, patterns).
+    """Where events come from: a named data set, files (paths, folders, patterns), or topics.
 
     Attributes:
+        kafka: topics, and how to reach them.
         dataset: a name of ``stream-prune datasets list``.
         rows: only so many first events of the data set.
         folder: where the data set's files are kept.
-        files: Parquet or CSV files; each is one partition, sorted by name.
-        format: ``parquet`` or ``csv``; ``auto`` goes by the files' suffixes.
+        files: Parquet, CSV, Avro or JSON-lines files; each is one partition, sorted by name.
+        format: of files ``parquet``, ``csv``, ``avro`` or ``jsonl``, where ``auto`` goes by their
+            suffixes; of topics ``avro`` or ``json``.
+        avro: the schemas of Avro messages in topics.
         delimiter: of CSV files.
         null_values: what stands for a missing value in CSV files, unless quoted.
     """
 
+    kafka: KafkaSettings | None = None
     dataset: str | None = None
     rows: Annotated[int | None, Field(ge=1)] = None
     folder: Path = Path("runs/data")
     files: tuple[str, ...] = ()
-    format: Literal["auto", "parquet", "csv"] = "auto"
+    format: Literal["auto", "parquet", "csv", "avro", "jsonl", "json"] = "auto"
+    avro: AvroFormat = AvroFormat()
     delimiter: str = ","
     null_values: tuple[str, ...] = ("", "NA")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Source:
-        if (self.dataset is None) == (not self.files):
-            raise ValueError("name either `dataset` or `files`")
-        if self.files and self.rows is not None:
+    def _one_of_all(self) -> Source:
+        if [self.kafka is None, self.dataset is None, not self.files].count(False) != 1:
+            raise ValueError("name one of `kafka`, `dataset` and `files`")
+        if self.dataset is None and self.rows is not None:
             raise ValueError("`rows` goes with `dataset` only")
+        if self.kafka is not None and self.format not in ("avro", "json"):
+            raise ValueError("`format` must be avro or json where `kafka` is named")
+        if self.kafka is None and self.format == "json":
+            raise ValueError("`format` json is for `kafka`; files with an event a line are jsonl")
         return self
 
 
@@ -104,6 +116,42 @@ class Windows(Part):
     batch_rows: Annotated[int, Field(ge=1)] = 256
 
 
+class Stream(Part):
+    """How ``stream-prune stream`` reads topics.
+
+    Attributes:
+        idle: what a partition that gets nothing does: ``wait`` holds windows open, ``leave`` holds
+            none, ``wall_clock`` follows the clock on the wall (for live events only).
+        idle_after: how long it must have got nothing.
+        dead_letters: ``topic`` (the first topic's name and ``.dlq``), ``folder`` (the log's), or
+            the name of a topic.
+        epoch: a micro-epoch ends after so long ...
+        epoch_rows: ... or after so many events.
+        max_open_rows: rows in open windows from which on only partitions that hold them open are
+            read.
+        runner: ``in_process`` is the only one.
+    """
+
+    idle: Literal["wait", "leave", "wall_clock"] = "wait"
+    idle_after: Annotated[Duration, Field(gt=0)] = 5_000
+    dead_letters: str = "topic"
+    epoch: Annotated[Duration, Field(gt=0)] = 400
+    epoch_rows: Annotated[int, Field(ge=1)] = 100_000
+    max_open_rows: Annotated[int, Field(ge=1)] = 5_000_000
+    runner: str = "in_process"
+
+
+@dataclasses.dataclass(frozen=True)
+class Produce(ProduceOptions):
+    """How ``stream-prune produce`` plays a log into the topics of ``source.kafka``.
+
+    Attributes:
+        log: what is played.
+    """
+
+    log: Source | None = None
+
+
 class Config(Part):
     """A whole configuration file; the keys of ``training`` stand at its top.
 
@@ -118,7 +166,9 @@ class Config(Part):
     source: Source | None = None
     features: Path | dict[str, Any] | None = None
     windows: Windows = Windows()
+    stream: Stream = Stream()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    produce: Produce | None = None
     artifact: ArtifactConfig = ArtifactConfig()
     registry: RegistryConfig | None = None
     training: TrainingConfig

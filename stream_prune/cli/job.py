@@ -21,8 +21,8 @@ from stream_prune.report.run import ENVIRONMENT
 if TYPE_CHECKING:
     from beam_jobs.replay import Progress
     from beam_jobs.sink import Reconciliation
-    from stream_prune.training.config import TrainingConfig
     from stream_prune.minibatch.place import LogPlace
+    from stream_prune.training.config import TrainingConfig
 
 JOB = "job.yaml"
 """In a run folder: the whole configuration as it was read; `publish` needs no other file."""
@@ -34,7 +34,11 @@ def event_files(config: Config) -> tuple[str, ...]:
     Raises:
         ConfigError: no source is named.
     """
-    source = _source(config)
+    return source_files(_source(config))
+
+
+def source_files(source: Source) -> tuple[str, ...]:
+    """The files of a source; a data set's are written if they aren't there."""
     if source.dataset is None:
         return source.files
     from stream_prune.datasets import load
@@ -108,7 +112,9 @@ def run_training(config: Config, console: Console) -> dict[str, Any]:
             rows += line["rows"]
             ne = line["ne_cumulative"]
             note = "" if ne is None else f"NE {ne:.4f}"
-            advance(rows, f"{note}, {line['macs_inference']:,} MACs")
+            behind = line["clock"]["behind"]
+            lag = f", {behind:,} windows behind" if config.training.follow and behind else ""
+            advance(rows, f"{note}, {line['macs_inference']:,} MACs{lag}")
 
         return train(config, show)
 

@@ -19,6 +19,7 @@ from stream_prune.cli import (
     config_command,
     datasets,
     events,
+    produce,
     publish,
     pull,
     quickstart,
@@ -26,6 +27,7 @@ from stream_prune.cli import (
     report,
     score,
     serve,
+    stream,
     train,
 )
 from stream_prune.cli.help_text import help_of
@@ -49,6 +51,8 @@ app = typer.Typer(
 for _command, _short in (
     (quickstart.quickstart, "the main job, end to end, on a real log"),
     (replay.replay, "an event log into a mini-batch log, and train on it"),
+    (produce.produce, "a historical log played into Kafka"),
+    (stream.stream, "Kafka topics into a mini-batch log, for ever"),
     (train.train, "train on a mini-batch log"),
     (compare.compare, "a grid of runs over the same events, in one table"),
     (publish.publish, "a run's model into MLflow"),

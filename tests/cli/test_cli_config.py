@@ -38,7 +38,7 @@ def write(tmp_path: Path):
         ("windows.length=6x", "windows.length = '6x': write a number and one of ms, s, min, h, d"),
         ("windows.length=0s", "windows.length = '0s': must be greater than 0"),
         ("max_bad_share=2", "max_bad_share = 2: must be at most 1.0"),
-        ("source.dataset=flights", "name either `dataset` or `files`"),
+        ("source.dataset=flights", "name one of `kafka`, `dataset` and `files`"),
         ("source.format=avro", "source.format = 'avro': must be one of 'auto', 'parquet' or 'csv'"),
         ("sparsity.policy=prune", "sparsity.policy = 'prune': must be one of ads, "),
         ("evaluation.every_windows=0", "evaluation.every_windows = 0: must be 1 or more"),

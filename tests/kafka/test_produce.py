@@ -22,6 +22,7 @@ from beam_jobs.log_source import FileSource
 from beam_jobs.produce.log import PlayedLog
 from beam_jobs.produce.options import Bursts, Faults, Idle, ProduceOptions
 from beam_jobs.produce.play import Sent, play
+from stream_prune.cli.main import run as run_program
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 
@@ -233,3 +234,56 @@ def test_without_a_broker_it_says_where_none_is(
     log = PlayedLog(FileSource(files), SPEC)
     with pytest.raises(RunError, match=r"127.0.0.1:1: .*see that a broker runs there"):
         play(log, SPEC, kafka, ProduceOptions(), window_ms=WINDOW, out_of_orderness_ms=0)
+
+
+CONFIG = """
+run: runs/unused
+log: runs/unused-log
+source: {{kafka: {{bootstrap: "{bootstrap}", topics: [{topic}]}}}}
+features: {{event_time: time, label: clicked, event_key: id, dense: [price], categorical: [user]}}
+windows: {{length: 60s, out_of_orderness: 10s}}
+produce:
+  log: {{files: ["{folder}/*.parquet"]}}
+  partitions: 2
+  key: user
+  faults: {{late: 0.01}}
+model: {{name: dlrm}}
+optimizer: {{name: adagrad, lr: 0.01}}
+"""
+
+
+def test_the_command_plays_the_log_of_its_configuration(
+    broker: LocalKafka,
+    new_topic: Callable[..., str],
+    files: tuple[Path, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    topic = new_topic(partitions=2)
+    config, ledger = tmp_path / "stream.yaml", tmp_path / "ledger.parquet"
+    where = {"bootstrap": broker.bootstrap, "topic": topic, "folder": files[0].parent}
+    config.write_text(CONFIG.format(**where))
+    assert run_program(["produce", str(config), "--ledger", str(ledger)]) == 0
+    kinds = Counter(pq.read_table(ledger).column("kind").to_pylist())
+    assert kinds["late"] > 20
+    said = capsys.readouterr().out
+    assert f"= {kinds['good']:,} good + 0 duplicates + {kinds['late']:,} late" in said
+    assert len(read(broker, topic, ROWS)) == ROWS
+
+
+def test_the_command_says_which_key_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "stream.yaml"
+    config.write_text(CONFIG.format(bootstrap="127.0.0.1:1", topic="t", folder=tmp_path))
+    for change, told in (
+        ("produce.faults.late=2", "produce.faults.late = 2.0: must be in [0, 0.5]"),
+        ("produce.rate=0", "produce.rate = 0.0: must be above 0"),
+        ("produce.faults.idle.partition=2", "produce.faults.idle.partition = 2: must be one of 2"),
+        ("produce=null", "produce: is missing: say what to play"),
+        ("produce.log=null", "produce.log: is missing: name a dataset or files"),
+        ("produce.fault=1", "produce.fault: unknown key; did you mean 'faults'?"),
+        ("produce.key=shop", "there is no such file"),
+    ):
+        assert run_program(["produce", str(config), "--set", change]) == 2
+        assert told in capsys.readouterr().err, change
