@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TypeAlias
 
@@ -24,6 +25,9 @@ class Window:
         batches: of all shards, by shard and index; possibly none.
         rows: in all batches.
         end_of_log: nothing follows; every shard has ended.
+        behind: how many windows had been committed after it when it was read; a live measure.
+        share: of the batches that are read: 1 for all; see :meth:`sample`.
+        skipped: rows of the batches that are not.
     """
 
     start: int
@@ -31,6 +35,27 @@ class Window:
     batches: tuple[tuple[BatchName, BatchRef], ...]
     rows: int
     end_of_log: bool = False
+    behind: int = field(default=0, compare=False)
+    share: float = 1.0
+    skipped: int = 0
+
+    def sample(self, share: float) -> Window:
+        """The window with a share of its batches, chosen by a hash of their names alone.
+
+        Whoever samples the same window by the same share gets the same batches, and a smaller
+        share is part of a greater one.
+        """
+        if share >= 1:
+            return self
+        kept = tuple((name, ref) for name, ref in self.batches if _draw(name) < share)
+        rows = sum(ref.rows for _, ref in kept)
+        return replace(self, batches=kept, rows=rows, share=share, skipped=self.rows - rows)
+
+
+def _draw(name: BatchName) -> float:
+    """A number in [0, 1) that hangs on the name alone."""
+    digest = hashlib.sha256(str(name).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 class _Shard:
@@ -80,28 +105,38 @@ def windows(
     while True:
         for shard in shards:
             shard.poll()
-        yield from _merge(shards, log.header.window_ms)
+        polled = time.monotonic()
+        while _complete(shards):
+            yield _merge(shards, log.header.window_ms)
+            if follow and time.monotonic() - polled > poll_s:  # so that `behind` is told as it is
+                for shard in shards:
+                    shard.poll()
+                polled = time.monotonic()
         if not follow or all(shard.ended for shard in shards) or stop():
             return
         time.sleep(poll_s)
 
 
-def _merge(shards: list[_Shard], length: int) -> Iterator[Window]:
-    """Take the windows that are complete; a shard's first window may be later than another's."""
-    while any(s.queue for s in shards) and not any(s.may_still_commit for s in shards):
-        end = min(s.queue[0].window_end for s in shards if s.queue)
-        commits = [s.queue.popleft() for s in shards if s.queue and s.queue[0].window_end == end]
-        yield Window(
-            start=end - length,
-            end=end,
-            batches=tuple(
-                (BatchName(end, commit.shard, ref.index), ref)
-                for commit in commits
-                for ref in commit.batches
-            ),
-            rows=sum(commit.rows for commit in commits),
-            end_of_log=all(s.ended and not s.queue for s in shards),
-        )
+def _complete(shards: list[_Shard]) -> bool:
+    return any(s.queue for s in shards) and not any(s.may_still_commit for s in shards)
+
+
+def _merge(shards: list[_Shard], length: int) -> Window:
+    """Take the next window; a shard's first may be later than another's."""
+    end = min(s.queue[0].window_end for s in shards if s.queue)
+    commits = [s.queue.popleft() for s in shards if s.queue and s.queue[0].window_end == end]
+    return Window(
+        start=end - length,
+        end=end,
+        batches=tuple(
+            (BatchName(end, commit.shard, ref.index), ref)
+            for commit in commits
+            for ref in commit.batches
+        ),
+        rows=sum(commit.rows for commit in commits),
+        end_of_log=all(s.ended and not s.queue for s in shards),
+        behind=min((len(s.queue) for s in shards if s.queue or not s.ended), default=0),
+    )
 
 
 @dataclass(frozen=True)
@@ -155,14 +190,23 @@ class CursorState:
         return {"scored_until": self.scored_until, "learned_until": self.learned_until}
 
     @classmethod
-    def restore(cls, log: MiniBatchLog, scored_until: int, learned_until: int) -> CursorState:
+    def restore(
+        cls,
+        log: MiniBatchLog,
+        scored_until: int,
+        learned_until: int,
+        shares: Mapping[int, float] | None = None,
+    ) -> CursorState:
         """The state of a checkpoint, its pending windows looked up in the log.
+
+        Arguments: ``shares`` by which windows were sampled, by their ends.
 
         Raises:
             RunError: the log does not hold the windows that were read from it.
         """
         unlearned = windows(log, after=learned_until)
-        pending = tuple(takewhile(lambda window: window.end <= scored_until, unlearned))
+        found = takewhile(lambda window: window.end <= scored_until, unlearned)
+        pending = tuple(window.sample((shares or {}).get(window.end, 1.0)) for window in found)
         reached = pending[-1].end if pending else learned_until
         if reached != scored_until:
             raise RunError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stream_prune.features import FeatureSpec
+from stream_prune.minibatch.reader import Window
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.events import Event
 from stream_prune.training import figures
@@ -32,16 +33,25 @@ class Account:
         """The first line: what is trained, on what."""
         self.line("start", figures.start(config, spec, self._state.learner))
 
-    def window(self, window_end: int, record: Figures, cost: Cost) -> Figures:
-        """A window has been judged: its figures, and the model's at this moment."""
+    def window(self, window: Window, record: Figures, cost: Cost, behind: int) -> Figures:
+        """A window has been judged: its figures, and the model's at this moment.
+
+        Arguments: ``behind``: windows that wait in the log, committed and not yet scored.
+        """
+        seconds = {"seconds": self._clock.total, "learning": self._clock.learning}
         line = {
-            "window_end": window_end,
+            "window_end": window.end,
+            **_sampled(window),
             **record,
             **figures.now(self._state.learner, cost),
-            CLOCK: {"seconds": self._clock.total, "learning": self._clock.learning},
+            CLOCK: seconds | {"behind": behind},
         }
         self.line("window", line)
         return line
+
+    def skipped(self, window: Window) -> None:
+        """Of a window that was sampled nothing was read."""
+        self.line("skipped", {"window_end": window.end, **_sampled(window)})
 
     def events(self, events: Sequence[Event]) -> None:
         """What was done to the model."""
@@ -94,6 +104,11 @@ class Account:
     def line(self, kind: str, record: Figures) -> None:
         with self._clock.phase("journal"):
             self.journal.write(self._state.progress.step, kind, record)
+
+
+def _sampled(window: Window) -> Figures:
+    """What was read of a window, where that is not all of it."""
+    return {} if window.share == 1 else {"share": window.share, "rows_skipped": window.skipped}
 
 
 def dropped(steps: int, *, rows: int, event_time: int, macs: int) -> tuple[Event, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from stream_prune.errors import ConfigError
 from stream_prune.minibatch.place import LogPlace
+from stream_prune.training.behind import BehindConfig
 from stream_prune.training.control_config import ControlConfig
 from stream_prune.training.dataclass_reader import plain, read
 from stream_prune.training.drift_config import DriftConfig
@@ -126,6 +127,7 @@ class TrainingConfig:
         elements: masks on single weights; None: none.
         drift: None feeds the policy no alarms.
         control: a small dense model trained beside, to say whether it would do as well; None: none.
+        behind: what it does when it can't keep up with a log that it follows; None: nothing.
     """
 
     run: Path
@@ -143,6 +145,7 @@ class TrainingConfig:
     elements: ElementsConfig | None = None
     drift: DriftConfig | None = None
     control: ControlConfig | None = None
+    behind: BehindConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
@@ -156,6 +159,8 @@ class TrainingConfig:
         policy = None if self.sparsity is None else self.sparsity.policy
         if policy == "rate_on_drift" and self.drift is None:
             raise ConfigError("sparsity.policy = 'rate_on_drift': acts on alarms: add `drift`")
+        if self.behind is not None and self.behind.replay is None and not self.follow:
+            raise ConfigError("behind: only a log that is followed is lost: add `follow: true`")
         if self.control is not None:
             self._check_control()
         if self.drift is not None and self.sparsity is None:

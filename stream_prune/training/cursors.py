@@ -53,13 +53,13 @@ class Cursors:
         self._compared = compared
         self.state = CursorState()
         self._waiting: deque[Scores] = deque()
-        self._last = ""
+        self._last, self._last_share = "", 1.0
 
     def scored(self, step: Score, scores: Scores) -> None:
         """A window was scored: its probabilities wait from now on."""
         self.state = self.state.after(step)
         self._waiting.append(scores)
-        self._last = _digest(step.window)
+        self._last, self._last_share = _digest(step.window), step.window.share
 
     def waiting(self, step: Learn) -> Scores:
         """The probabilities that were given to a window at its event time."""
@@ -77,6 +77,9 @@ class Cursors:
         return {
             **self.state.to_dict(),
             "last": self._last,
+            "last_share": self._last_share,
+            "shares": torch.tensor([w.share for w in self.state.pending], dtype=torch.float64),
+            "ends": torch.tensor([w.end for w in self.state.pending], dtype=torch.int64),
             "rows": torch.tensor([len(scores.own) for scores in self._waiting], dtype=torch.int64),
             "scores": _joined([scores.own for scores in self._waiting]),
             "reference": _joined([scores.reference for scores in self._waiting]),
@@ -93,8 +96,14 @@ class Cursors:
         assert isinstance(scored, int)
         assert isinstance(learned, int)
         assert isinstance(rows, torch.Tensor)
-        self.state = CursorState.restore(self._log, scored, learned)
-        self._last = str(state["last"])
+        ends, shares = state["ends"], state["shares"]
+        assert isinstance(ends, torch.Tensor)
+        assert isinstance(shares, torch.Tensor)
+        by_end = dict(zip(ends.tolist(), shares.tolist(), strict=True))
+        self.state = CursorState.restore(self._log, scored, learned, by_end)
+        self._last, share = str(state["last"]), state["last_share"]
+        assert isinstance(share, float)
+        self._last_share = share
         self._check_log(scored)
         own = _parted(state["scores"], rows)
         reference = _parted(state["reference"], rows if self._compared else rows * 0)
@@ -103,6 +112,8 @@ class Cursors:
     def _check_log(self, scored_until: int) -> None:
         """See that the window that was scored last is still the same."""
         window = next(windows(self._log, after=scored_until - 1), None) if scored_until else None
+        if window is not None:
+            window = window.sample(self._last_share)
         if scored_until and (window is None or _digest(window) != self._last):
             raise RunError(
                 f"the log's window {scored_until} is not the one that this run has scored: "

@@ -12,7 +12,7 @@ import torch
 
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.minibatch.log import MiniBatchLog
-from stream_prune.minibatch.reader import CursorState, Step, two_cursors, windows
+from stream_prune.minibatch.reader import CursorState, Step, Window, two_cursors, windows
 from stream_prune.training.clock import Clock
 from stream_prune.training.prefetch import ahead
 
@@ -24,7 +24,13 @@ Feed: TypeAlias = Iterator[tuple[Step, Iterator[MiniBatch]]]
 
 @contextmanager
 def feed(
-    log: MiniBatchLog, state: CursorState, *, follow: bool, device: torch.device, clock: Clock
+    log: MiniBatchLog,
+    state: CursorState,
+    *,
+    follow: bool,
+    device: torch.device,
+    clock: Clock,
+    sampled: Callable[[Window], Window] = lambda window: window,
 ) -> Iterator[Feed]:
     """Pairs of a step and its window's batches, from ``state`` to the end of the log.
 
@@ -32,7 +38,7 @@ def feed(
 
     Arguments: ``follow`` waits for windows that are still to be written; for CUDA batches come in
     page-locked memory, so that the copy to the device needs no waiting; ``clock`` is told how long
-    the consumer waited.
+    the consumer waited; ``sampled`` says what is read of a window.
 
     Raises:
         RunError: a commit or a batch can't be read.
@@ -41,7 +47,7 @@ def feed(
 
     def source(stopped: Callable[[], bool]) -> Iterator[Step | MiniBatch]:
         found = windows(log, after=state.scored_until, follow=follow, stop=stopped)
-        for step in two_cursors(found, log.spec.label_delay_ms, state):
+        for step in two_cursors(map(sampled, found), log.spec.label_delay_ms, state):
             yield step
             for name, ref in step.window.batches:
                 batch = log.read(name, ref, log.spec)

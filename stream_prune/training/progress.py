@@ -30,6 +30,7 @@ class Progress:
     windows: int = 0
     empty_windows: int = 0
     rows_scored: int = 0
+    rows_skipped: int = 0
     rows_learned: int = 0
     batches_learned: int = 0
     rows_unlabelled: int = 0
@@ -91,8 +92,8 @@ class Progress:
     def figures(self) -> dict[str, Any]:
         """Counts, mean MACs per learned example, greatest shares of rows; no wall-clock time."""
         names = (
-            "windows empty_windows rows_scored rows_learned rows_unlabelled batches_learned "
-            "drift_alarms shrinks grows rewirings derivations reverts dropped_steps"
+            "windows empty_windows rows_scored rows_skipped rows_learned rows_unlabelled "
+            "batches_learned drift_alarms shrinks grows rewirings derivations reverts dropped_steps"
         )
         return {name: getattr(self, name) for name in names.split()} | {
             "mean_macs_training": _mean(self.macs_training, self.rows_learned),

@@ -17,6 +17,7 @@ from stream_prune.minibatch.open_log import open_log
 from stream_prune.minibatch.reader import Learn, Score
 from stream_prune.stateful import Stateful
 from stream_prune.training.account import Account, dropped
+from stream_prune.training.behind import sampling
 from stream_prune.training.build import part_seed
 from stream_prune.training.checkpoint import Checkpoints
 from stream_prune.training.clock import Clock
@@ -56,6 +57,7 @@ class Trainer:
         self._on_window = on_window
         self._cost = self.state.learner.cost
         self._window_end = 0
+        self._behind = 0
 
     def run(self) -> Figures:
         """Go on from the last checkpoint to the end of the log; returns the summary.
@@ -97,6 +99,8 @@ class Trainer:
             raise DivergedError(f"scores are not finite, because of {where}")
         self.state.cursors.scored(step, scores)
         self.state.progress.rows_scored += step.window.rows
+        self.state.progress.rows_skipped += step.window.skipped
+        self._behind = step.window.behind
 
     @property
     def _stops(self) -> bool:
@@ -158,13 +162,15 @@ class Trainer:
         self.state.progress.step += 1
         self.state.progress.windows += 1
         if not window:
-            self.state.progress.empty_windows += 1
+            self.state.progress.empty_windows += not step.window.skipped
+            if step.window.skipped:
+                self._account.skipped(step.window)
             return
         with self._clock.phase("evaluate"):
             labels = np.concatenate([batch.label for batch in window])
             record = self.state.prequential.add(labels, scores)
             self.state.slices.add(window, scores)
-        self._on_window(self._account.window(step.window.end, record, self._cost))
+        self._on_window(self._account.window(step.window, record, self._cost, self._behind))
 
     def _feed(self) -> AbstractContextManager[Feed]:
         return feed(
@@ -173,6 +179,7 @@ class Trainer:
             follow=self.config.follow,
             device=self.state.learner.device,
             clock=self._clock,
+            sampled=sampling(self.config.behind),
         )
 
     def _open(self) -> None:
