@@ -22,22 +22,40 @@ class BadShare:
         source: the name of a partition, for the message.
         folder: where the dead letters are (a folder, a topic), for the message.
         done: what earlier runs counted.
+        among: of a stream, about how many last rows the share is of.
     """
 
     def __init__(
-        self, most: float, source: Callable[[int], str], folder: object, done: Reconciliation
+        self,
+        most: float,
+        source: Callable[[int], str],
+        folder: object,
+        done: Reconciliation,
+        *,
+        among: int | None = None,
     ) -> None:
         self._most, self._source, self._folder = most, source, folder
         self._counts = Counter({INVALID: done.invalid, UNDECODABLE: done.undecodable})
         self._first: list[Letter] = []
+        self._among, self._recent = among, 0
 
-    def take(self, letters: Iterable[Letter]) -> None:
-        """Count letters, in the order of their rows."""
+    def take(self, letters: Iterable[Letter], rows: int = 0) -> None:
+        """Count letters, in the order of their rows; of a stream also the rows they are among."""
+        self._recent += rows
+        if self._among is not None and self._recent > self._among:
+            # What is long ago counts less and less.
+            self._recent //= 2
+            self._counts = Counter({kind: count // 2 for kind, count in self._counts.items()})
+            self._first = self._first[SHOWN:]
         for letter in letters:
             if letter.kind in self._counts:
                 self._counts[letter.kind] += 1
                 if len(self._first) < SHOWN:
                     self._first.append(letter)
+
+    def check_recent(self, *, at_end: bool) -> None:
+        """Raises RunError if too many of the last rows of a stream were bad."""
+        self.check(self._recent, at_end=at_end)
 
     def check(self, rows: int, *, at_end: bool) -> None:
         """Raises RunError if, of ``rows`` read, more than the accepted share was bad."""

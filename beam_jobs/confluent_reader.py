@@ -110,6 +110,9 @@ class ConfluentReader:
             [TopicPartition(*self._names[n], offset) for n, offset in positions.items()]
         )
 
+    def name(self, number: int) -> tuple[str, int]:
+        return self._names[number]
+
     def assigned(self) -> Collection[int]:
         return self._positions.keys()
 

@@ -18,19 +18,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
-from beam_jobs.log_source import Range
-
-_planned: dict[str, Sequence[Range]] = {}
+_planned: dict[str, Sequence[Any]] = {}
 _harvested: dict[str, dict[str, list[Any]]] = {}
 
 
 class _Planned(beam.DoFn):  # type: ignore[misc]
-    """Any element -> the ranges of this epoch."""
+    """Any element -> what this epoch is to read."""
 
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def process(self, _: bytes) -> Iterator[Range]:
+    def process(self, _: bytes) -> Iterator[Any]:
         yield from _planned[self._key]
 
 
@@ -45,7 +43,7 @@ class _Harvest(beam.DoFn):  # type: ignore[misc]
 
 
 class MicroEpochs:
-    """Runs ``work``, a transform from ranges to named collections, over one epoch at a time."""
+    """Runs ``work``, a transform from ranges (or polls) to named collections, epoch by epoch."""
 
     def __init__(self, work: beam.PTransform) -> None:
         self._key = uuid.uuid4().hex
@@ -60,7 +58,7 @@ class MicroEpochs:
             default_environment=EmbeddedPythonEnvironment.default()
         )
 
-    def run(self, ranges: Sequence[Range]) -> dict[str, list[Any]]:
+    def run(self, ranges: Sequence[Any]) -> dict[str, list[Any]]:
         """Run one epoch; returns the elements of each named collection, in no particular order."""
         _planned[self._key] = ranges
         _harvested[self._key] = {}

@@ -29,10 +29,11 @@ from beam_jobs.topic_reader import (
 from stream_prune.errors import ConfigError, RunError
 
 _LOG_APPEND_TIME = 1
+_MOST_AT_ONCE = 5_000  # so that an epoch ends in time
 _DEFAULTS: dict[str, Any] = {
     "client_id": "stream-prune",
     "isolation_level": "read_committed",  # as librdkafka does: what was rolled back is no event
-    "max_poll_records": 20_000,
+    "max_poll_records": _MOST_AT_ONCE,
     "max_partition_fetch_bytes": 4 << 20,
     "reconnect_backoff_max_ms": 2_000,  # a broker that is back should be read again soon
     "bootstrap_timeout_ms": int(REQUEST_SECONDS * 1000),
@@ -98,13 +99,18 @@ class KafkaPythonReader:
         for number, offset in positions.items():
             self._consumer.seek(TopicPartition(*self._names[number]), offset)
 
+    def name(self, number: int) -> tuple[str, int]:
+        return self._names[number]
+
     def assigned(self) -> Collection[int]:
         return self._positions.keys()
 
     def poll(self, most: int, seconds: float) -> dict[int, list[Message]]:
         started = time.monotonic()
         try:
-            found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most)
+            found = self._consumer.poll(
+                timeout_ms=int(seconds * 1000), max_records=min(most, _MOST_AT_ONCE)
+            )
         except OffsetOutOfRangeError:
             raise self._lost() from None
         except AuthorizationError as error:

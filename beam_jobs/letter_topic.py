@@ -9,7 +9,9 @@ leave copies: they name the same position.
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +28,10 @@ from beam_jobs.dead_letters import Letter, job_version
 from beam_jobs.kafka_records import Original
 from beam_jobs.kafka_settings import PLACE, KafkaSettings
 from stream_prune.errors import ConfigError, RunError
+from stream_prune.minibatch.log import MiniBatchLog
+
+IDENTITY = "identity"
+"""The name under which a log keeps what tells its letters from those of other logs."""
 
 PREFIX = "stream_prune."
 """What the names of a letter's own headers begin with."""
@@ -43,6 +49,7 @@ class LetterTopic:
     Args:
         settings: of the cluster.
         topic: its name.
+        log: the mini-batch log whose commits count the letters.
         after: end (ms) of the last committed window: letters of later ones were left by a job that
             was killed.
 
@@ -51,8 +58,9 @@ class LetterTopic:
         RunError: the topic can't be made or read.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, after: int) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str, log: MiniBatchLog, after: int) -> None:
         self.topic = topic
+        self._log = json.loads(log.agree(IDENTITY, json.dumps(uuid.uuid4().hex) + "\n"))
         self._settings = settings
         self._client = {
             "bootstrap_servers": settings.bootstrap.split(","),
@@ -105,6 +113,7 @@ class LetterTopic:
             "timestamp": letter.record.timestamp,
             "number": letter.partition,
             "window_end": window_end,
+            "log": self._log,
             "job_version": job_version(),
         }
         headers = [(f"{PREFIX}{name}", str(value).encode()) for name, value in own.items()]
@@ -115,6 +124,11 @@ class LetterTopic:
             headers=[*letter.record.headers, *headers],
             partition=0,
         )
+
+    @property
+    def place(self) -> str:
+        """Where the letters are, for messages."""
+        return f"topic {self.topic!r}"
 
     def close(self) -> None:
         """Let go of the cluster."""
@@ -146,14 +160,25 @@ class LetterTopic:
             while end > begin:
                 start = max(begin, end - _STEP)
                 records = _read(consumer, place, start, end)
-                later = [letter for letter in map(_letter, records) if letter[0] > after]
-                found.update(position for _, position in later)
-                if len(later) < len(records):
+                own = [letter for letter in map(self._letter, records) if letter is not None]
+                found.update(position for window_end, position in own if window_end > after)
+                if any(window_end <= after for window_end, _ in own):
                     break
                 end = start
         finally:
             consumer.close()
         return found
+
+    def _letter(self, record: Any) -> tuple[int, Position] | None:
+        """Window end and position of a letter; None: it is none of this log's."""
+        own = {name: value for name, value in record.headers if name.startswith(PREFIX)}
+        try:
+            if own[f"{PREFIX}log"].decode() != self._log:
+                return None
+            numbers = [int(own[f"{PREFIX}{name}"]) for name in ("window_end", "number", "offset")]
+        except (KeyError, AttributeError, TypeError, ValueError):
+            return None
+        return numbers[0], (numbers[1], numbers[2])
 
     def _error(self, error: Exception) -> RunError:
         told = self._settings.told(error) or type(error).__name__
@@ -188,13 +213,3 @@ def _read(consumer: KafkaConsumer, place: TopicPartition, start: int, end: int) 
         for part in consumer.poll(timeout_ms=1_000, max_records=_STEP).values():
             records += [record for record in part if record.offset < end]
     return records
-
-
-def _letter(record: Any) -> tuple[int, Position]:
-    """Window end and position of a letter; what is none of this job's goes with no window."""
-    own = {name: value for name, value in record.headers if name.startswith(PREFIX)}
-    try:
-        numbers = [int(own[f"{PREFIX}{name}"]) for name in ("window_end", "number", "offset")]
-    except (KeyError, TypeError, ValueError):
-        return -1, (-1, -1)
-    return numbers[0], (numbers[1], numbers[2])

@@ -78,6 +78,11 @@ class LogSink:
         self._letter_topic = letter_topic
         self._letters: list[Letter] = []
 
+    @property
+    def waiting(self) -> int:
+        """Letters that go with the next commit."""
+        return len(self._letters)
+
     def take(self, letters: Iterable[Letter]) -> None:
         """Keep letters for the next commit."""
         self._letters += letters

@@ -40,6 +40,9 @@ class TopicReader(Protocol):
     def assign(self, positions: Mapping[int, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
 
+    def name(self, number: int) -> tuple[str, int]:
+        """Topic and partition of a number."""
+
     def assigned(self) -> Collection[int]:
         """The partitions that are being read."""
 

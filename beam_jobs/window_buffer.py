@@ -133,6 +133,8 @@ class WindowBuffer:
         self._keyed = keyed
         self._open: dict[int, list[tuple[pa.RecordBatch, _Chunk]]] = {}
         self.open_rows = 0
+        self.retaken = 0
+        """Rows in windows that an earlier run had read, too."""
         self._closed_until = NEVER if last is None else last.window_end
         self.partitions = {number: Partition() for number in partitions}
         if last is not None:
@@ -146,6 +148,10 @@ class WindowBuffer:
             partition.offset, partition.handled = offset, closed_at[name]
             if name in watermark:
                 partition.greatest = watermark[name] + self._slack
+
+    def add_partition(self, number: int, offset: int) -> None:
+        """A partition more, to be read from an offset."""
+        self.partitions[number] = Partition(offset=offset)
 
     def add(self, chunk: Windowed) -> Refused:
         """Take the next chunk of a partition; returns which of its rows are in no window.
@@ -204,6 +210,9 @@ class WindowBuffer:
         if rows.num_rows:
             record.open_pieces += 1
             self.open_rows += rows.num_rows
+            if record.start < partition.handled:
+                offsets = rows.column(OFFSET).to_numpy()
+                self.retaken += int((offsets < partition.handled).sum())
             self._open.setdefault(piece.window_end, []).append((rows, record))
         return late
 

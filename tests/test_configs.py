@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 FEATURES = [path for path in CONFIGS if path.parent.name == "features"]
 COMPARISONS = [path for path in CONFIGS if path.name == "compare.yaml"]
-JOBS = [path for path in CONFIGS if path not in (*FEATURES, *COMPARISONS)]
+SERVING = [path for path in CONFIGS if path.name == "serving.yaml"]  # run in tests/serving/
+STREAMS = [path for path in CONFIGS if path.name.startswith("stream")]  # run in tests/kafka/
+JOBS = [path for path in CONFIGS if path not in (*FEATURES, *COMPARISONS, *SERVING, *STREAMS)]
 # What a policy does first, moved into the slice.
 EARLY = {"sparsity.window_rows": 200, "evaluation.warmup_rows": 100}
 PARAMETERS = {

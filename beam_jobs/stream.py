@@ -1,0 +1,324 @@
+"""The streaming job: topics become a mini-batch log, in micro-epochs, until it is told to stop.
+
+The pipeline polls, decodes, validates and splits by window; the same window buffer and sink as in a
+replay put the rows in their order and commit what closes. The log's last commit alone says where a
+restart reads on: kill the job at any moment and start it again, and with ``idle: wait`` the windows
+are those of an undisturbed run, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from beam_jobs.bad_share import BadShare
+from beam_jobs.dead_letters import INVALID, UNDECODABLE
+from beam_jobs.decode import Decode
+from beam_jobs.epoch_results import Wording, add_epoch
+from beam_jobs.epochs import MicroEpochs
+from beam_jobs.idle_partitions import IdlePartitions
+from beam_jobs.letter_topic import LetterTopic
+from beam_jobs.log_of_source import log_of_source
+from beam_jobs.log_source import UNREADABLE
+from beam_jobs.sink import LogSink, Reconciliation
+from beam_jobs.stream_options import StreamOptions
+from beam_jobs.stream_start import add_new_partitions, start_reading
+from beam_jobs.topic_reader import TopicReader, open_reader
+from beam_jobs.topic_source import Poll, ReadTopics, lend, take_back
+from beam_jobs.validate import Validate
+from beam_jobs.window_buffer import WindowBuffer
+from beam_jobs.windows import NEVER, AssignWindows, Windowed
+from stream_prune.errors import RunError
+from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.log import LogWriter, MiniBatchLog
+
+METADATA_SECONDS = 5.0
+"""How often the cluster is asked for topics and partitions."""
+
+BAD_SHARE_ROWS = 200_000
+"""A stream's share of bad events is that among about so many last ones."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a micro-epoch did, and how the job stands after it.
+
+    Attributes:
+        rows: events read.
+        seconds: from the first poll to the end of the commit.
+        commit_seconds: part of it for windows that closed; None if none did.
+        windows: how many closed.
+        committed: end (ms) of the last committed window; None before the first.
+        watermark: event time (ms) that windows close by; None while a partition has none.
+        lag: events in the topics that have not been read, as far as is known.
+        open_rows: rows in open windows.
+        counts: what became of all events so far, over all runs.
+        held_back: partitions are not read because too many rows wait for others.
+    """
+
+    rows: int
+    seconds: float
+    commit_seconds: float | None
+    windows: int
+    committed: int | None
+    watermark: int | None
+    lag: int
+    open_rows: int
+    counts: Reconciliation
+    held_back: bool
+
+
+class ToWindows(beam.PTransform):  # type: ignore[misc]
+    """Polls -> chunks split by window, letters, and messages about what stops the job."""
+
+    def __init__(self, reader: str, options: StreamOptions) -> None:
+        super().__init__()
+        self._reader, self._options = reader, options
+
+    def expand(self, polls: Any) -> dict[str, Any]:
+        options = self._options
+        read = polls | "read" >> ReadTopics(self._reader)
+        decoded = read.chunks | "decode" >> Decode(options.spec, options.forms)
+        valid = decoded.decoded | "validate" >> Validate(options.spec, options.max_jump_ms)
+        windowed = valid.validated | "assign windows" >> AssignWindows(options.window_ms)
+        return {
+            "windowed": windowed,
+            UNDECODABLE: decoded[UNDECODABLE],
+            INVALID: valid[INVALID],
+            UNREADABLE: (read[UNREADABLE], decoded[UNREADABLE]) | "unreadable" >> beam.Flatten(),
+        }
+
+
+def stream(
+    options: StreamOptions,
+    *,
+    to_end: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Epoch], None] = lambda _: None,
+) -> Reconciliation:
+    """Write the mini-batch log of topics, until ``stop`` says so.
+
+    Args:
+        options: what to read, how, and where to.
+        to_end: read up to where the topics end now, close every window and end the log.
+        stop: asked after every epoch; what is in open windows then is read again by the next run.
+        progress: called after every epoch.
+
+    Returns:
+        What became of every event that a commit covers, over all runs that wrote the log.
+
+    Raises:
+        ConfigError: settings, schemas or a log that cannot go together.
+        RunError: a topic can't be read, the log can't be written, a newer job writes it, or more
+            than ``options.max_bad_share`` of the events are bad.
+    """
+    log = create_log(options)
+    with closing(open_reader(options.kafka)) as reader, closing(log.writer(0)) as writer:
+        return _Job(options, log, writer, reader, to_end).run(stop, progress)
+
+
+def create_log(options: StreamOptions) -> MiniBatchLog:
+    """The mini-batch log to write: a new one, or the one that these options began.
+
+    Raises:
+        ConfigError: there is a log with another schema, or of other topics.
+        RunError: it can't be written.
+    """
+    header = LogHeader.of(options.spec, window_ms=options.window_ms, batch_rows=options.batch_rows)
+    source = {
+        "topics": list(options.kafka.topics),
+        "format": options.forms.messages,
+        "out_of_orderness_ms": options.out_of_orderness_ms,
+        "max_jump_ms": options.max_jump_ms,
+    }
+    return log_of_source(options.log, header, source)
+
+
+class _Job:
+    def __init__(
+        self,
+        options: StreamOptions,
+        log: MiniBatchLog,
+        writer: LogWriter,
+        reader: TopicReader,
+        to_end: bool,
+    ) -> None:
+        self._options, self._reader, self._writer = options, reader, writer
+        self._log = log
+        self._buffer = WindowBuffer(
+            options.window_ms,
+            options.out_of_orderness_ms,
+            (),
+            options.max_jump_ms,
+            writer.last,
+            keyed=options.spec.event_key is not None,
+        )
+        self._done = Reconciliation()
+        for _, commit in log.commits(0):
+            self._done = self._done.plus(commit)
+        self._before = self._done
+        self._ended = writer.last is not None and writer.last.end
+        self._to_end = to_end
+        self._wording = Wording("its partition", options.spec.event_time, options.max_jump_ms)
+        self._taken = 0
+
+    def run(self, stop: Callable[[], bool], progress: Callable[[Epoch], None]) -> Reconciliation:
+        if self._ended:
+            if self._to_end:
+                return self._done
+            raise RunError(
+                f"{self._log.place}: the log has ended: nothing can follow its last window: "
+                "stream into another one"
+            )
+        ends = start_reading(
+            self._options, self._reader, self._log, self._writer.last, self._buffer
+        )
+        now = time.monotonic()
+        self._idle = IdlePartitions(self._options.idle, self._options.idle_ms, now)
+        self._asked = now
+        with self._letters() as letter_topic, lent(self._reader) as key:
+            self._sink = LogSink(
+                self._writer, self._log.header, self._name, letter_topic=letter_topic
+            )
+            where = self._log.dead_letters if letter_topic is None else letter_topic.place
+            self._bad = BadShare(
+                self._options.max_bad_share,
+                self._name,
+                where,
+                Reconciliation(),
+                among=BAD_SHARE_ROWS,
+            )
+            epochs = MicroEpochs(ToWindows(key, self._options))
+            while not self._buffer.ended and not stop():
+                progress(self._epoch(epochs, ends if self._to_end else None))
+        self._check()
+        return self._done
+
+    @contextmanager
+    def _letters(self) -> Iterator[LetterTopic | None]:
+        topic, last = self._options.letter_topic, self._writer.last
+        if topic is None:
+            yield None
+            return
+        after = -1 if last is None else last.window_end
+        with closing(LetterTopic(self._options.kafka, topic, self._log, after)) as letters:
+            yield letters
+
+    def _name(self, number: int) -> str:
+        topic, partition = self._reader.name(number)
+        return f"{topic}[{partition}]"
+
+    def _epoch(self, epochs: MicroEpochs, ends: Mapping[int, int] | None) -> Epoch:
+        options, buffer, reader = self._options, self._buffer, self._reader
+        started = time.monotonic()
+        held_back = self._hold_back()
+        ended = frozenset(n for n, p in buffer.partitions.items() if p.ended)
+        poll = Poll(options.epoch_rows, options.epoch_ms / 1000, ends, ended)
+        harvest = epochs.run([poll])
+        rows = self._count(harvest)
+        letters = add_epoch(harvest, buffer, self._wording)
+        self._sink.take(letters)
+        self._bad.take(letters, rows)
+        self._check_share()
+        self._settle(harvest)
+        closing_at = time.monotonic()
+        windows = 0
+        for commit in self._sink.commit(buffer.close()):
+            self._done = self._done.plus(commit)
+            windows += 1
+        last = self._writer.last
+        if windows and last is not None:
+            reader.commit({int(name): offset for name, offset in last.closed_at.items()})
+        now = time.monotonic()
+        return Epoch(
+            rows=rows,
+            seconds=now - started,
+            commit_seconds=now - closing_at if windows else None,
+            windows=windows,
+            committed=None if last is None else last.window_end,
+            watermark=None if buffer.watermark == NEVER else buffer.watermark,
+            lag=sum(max(0, (reader.end(n) or 0) - reader.position(n)) for n in buffer.partitions),
+            open_rows=buffer.open_rows,
+            counts=self._done,
+            held_back=held_back,
+        )
+
+    def _hold_back(self) -> bool:
+        """Read no partition further that is ahead of others while too many rows wait for those."""
+        partitions = self._buffer.partitions
+        paused = {number for number, p in partitions.items() if p.ended}
+        too_many = self._buffer.open_rows > self._options.max_open_rows
+        if too_many:
+            slowest = min(p.greatest for p in partitions.values() if not (p.ended or p.left))
+            paused |= {
+                number
+                for number, p in partitions.items()
+                if p.greatest > slowest + self._options.window_ms
+            }
+        self._reader.pause(paused)
+        return too_many
+
+    def _count(self, harvest: Mapping[str, list[Any]]) -> int:
+        """Events of an epoch; those that no earlier run has dealt with are remembered."""
+        rows = 0
+        chunks: list[Windowed] = harvest.get("windowed", [])
+        for chunk in chunks:
+            records = chunk.decoded.records
+            assert records is not None
+            handled = self._buffer.partitions[chunk.decoded.partition].handled
+            rows += len(records.offsets)
+            self._taken += int((records.offsets >= handled).sum())
+        return rows
+
+    def _check_share(self) -> None:
+        try:
+            self._bad.check_recent(at_end=self._buffer.ended)
+        except RunError:
+            self._sink.leave_letters()
+            raise
+
+    def _settle(self, harvest: Mapping[str, list[Any]]) -> None:
+        """What does not happen in every epoch: new partitions, idle ones."""
+        now = time.monotonic()
+        if now - self._asked >= METADATA_SECONDS:
+            if add_new_partitions(self._reader, self._buffer):
+                self._idle.answered(now)
+            self._asked = time.monotonic()
+        got = {
+            c.decoded.partition
+            for c in harvest.get("windowed", [])
+            if len(c.decoded.records.offsets)
+        }
+        caught_up = {
+            number
+            for number in self._buffer.partitions
+            if (end := self._reader.end(number)) is not None
+            and self._reader.position(number) >= end
+        }
+        self._idle.update(self._buffer.partitions, got, caught_up, now, int(time.time() * 1000))
+
+    def _check(self) -> None:
+        """Raises RunError unless every event that was read is accounted for."""
+        committed = self._done.rows - self._before.rows
+        waiting = self._buffer.open_rows + self._sink.waiting
+        if self._taken + self._buffer.retaken != committed + waiting:
+            raise RunError(
+                f"{self._log.place}: {self._taken:,} events were read and "
+                f"{self._buffer.retaken:,} taken up again, but {committed:,} are committed and "
+                f"{waiting:,} wait: this is a fault of the program: keep the log and report it"
+            )
+
+
+@contextmanager
+def lent(reader: TopicReader) -> Iterator[str]:
+    """A reader that transforms of this process find by the key."""
+    key = lend(reader)
+    try:
+        yield key
+    finally:
+        take_back(key)

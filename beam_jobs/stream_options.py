@@ -1,0 +1,110 @@
+"""What the streaming job is told, checked before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from beam_jobs.decode import AVRO, JSON, Formats
+from beam_jobs.kafka_settings import KafkaSettings
+from stream_prune.errors import ConfigError
+from stream_prune.features import FeatureSpec
+from stream_prune.minibatch.place import LogPlace
+
+WAIT, LEAVE, WALL_CLOCK = "wait", "leave", "wall_clock"
+FOLDER, TOPIC = "folder", "topic"
+IN_PROCESS = "in_process"
+
+_REFUSED_RUNNERS = {
+    "prism": "it was seen to lose rows without a word where a stage reads several partitions, and "
+    "in some runs with timers",
+    "direct": "it never emits what it groups of an unbounded source",
+}
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """Topics, and how they become a mini-batch log.
+
+    Attributes:
+        kafka: which topics, and how to reach them.
+        spec: the columns and what they mean.
+        log: the mini-batch log; one that is there already is continued.
+        window_ms, out_of_orderness_ms, batch_rows: as in a replay.
+        max_jump_ms: how far an event time may lie after the time at which the broker took the
+            event; where producers set the timestamps, after the rows before it in its partition.
+        forms: whether messages are Avro or JSON, and their schemas.
+        max_bad_share: share of invalid and undecodable events, among those of late, above which
+            the job stops.
+        idle: what a partition does that has been read to its end and gets nothing: ``wait`` holds
+            windows open, ``leave`` holds none, ``wall_clock`` follows the clock on the wall.
+        idle_ms: how long it must have got nothing; also what the wall clock is ahead of it.
+        dead_letters: ``topic`` (the first topic's name and ``.dlq``), ``folder`` (the log's), or
+            the name of a topic.
+        epoch_ms, epoch_rows: a micro-epoch ends after so long or so many events.
+        max_open_rows: rows in open windows from which on only partitions that hold windows open
+            are read.
+        runner: only ``in_process`` is.
+    """
+
+    kafka: KafkaSettings
+    spec: FeatureSpec
+    log: LogPlace
+    window_ms: int
+    out_of_orderness_ms: int = 0
+    max_jump_ms: int = 30 * 86_400_000
+    batch_rows: int = 4096
+    forms: Formats = field(default_factory=Formats)
+    max_bad_share: float = 0.01
+    idle: str = WAIT
+    idle_ms: int = 5_000
+    dead_letters: str = TOPIC
+    epoch_ms: int = 400
+    epoch_rows: int = 100_000
+    max_open_rows: int = 5_000_000
+    runner: str = IN_PROCESS
+
+    def __post_init__(self) -> None:
+        if self.forms.messages not in (AVRO, JSON):
+            raise ConfigError(
+                f"source.format = {self.forms.messages!r}: must be avro or json for topics"
+            )
+        if self.forms.messages == AVRO and self.forms.avro == type(self.forms.avro)():
+            raise ConfigError(
+                "source.avro: is missing: name a schema file (source.avro.schema), or a registry "
+                "with framing: confluent"
+            )
+        for name, value, least in (
+            ("windows.length", self.window_ms, 1),
+            ("windows.out_of_orderness", self.out_of_orderness_ms, 0),
+            ("windows.max_jump", self.max_jump_ms, 1),
+            ("windows.batch_rows", self.batch_rows, 1),
+            ("stream.idle_after", self.idle_ms, 1),
+            ("stream.epoch", self.epoch_ms, 1),
+            ("stream.epoch_rows", self.epoch_rows, 1),
+            ("stream.max_open_rows", self.max_open_rows, 1),
+        ):
+            if value < least:
+                raise ConfigError(f"{name} = {value}: must be {least} or more")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ConfigError(f"max_bad_share = {self.max_bad_share}: must be in [0, 1]")
+        if self.idle not in (WAIT, LEAVE, WALL_CLOCK):
+            raise ConfigError(
+                f"stream.idle = {self.idle!r}: must be {WAIT}, {LEAVE} or {WALL_CLOCK}"
+            )
+        if self.runner != IN_PROCESS:
+            why = _REFUSED_RUNNERS.get(self.runner.lower().removesuffix("runner"))
+            told = f"is refused: {why}: " if why else ""
+            raise ConfigError(f"stream.runner = {self.runner!r}: {told}must be {IN_PROCESS}")
+        if self.letter_topic in self.kafka.topics:
+            raise ConfigError(
+                f"stream.dead_letters = {self.dead_letters!r}: is one of the topics that are read"
+            )
+
+    @property
+    def letter_topic(self) -> str | None:
+        """The topic of dead letters; None: they go to the log's folder."""
+        if self.dead_letters == FOLDER:
+            return None
+        if self.dead_letters == TOPIC:
+            return f"{self.kafka.topics[0]}.dlq"
+        return self.dead_letters

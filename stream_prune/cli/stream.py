@@ -1,0 +1,222 @@
+"""``stream-prune stream``: Kafka topics into a mini-batch log, until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stream_prune.cli.options import Changes, ConfigFile
+from stream_prune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from beam_jobs.stream import Epoch
+    from beam_jobs.stream_options import StreamOptions
+    from stream_prune.cli.config import Config
+
+TRAINER_SECONDS = 60.0
+"""How long a trainer that runs beside may take to stop."""
+
+
+def stream(
+    config: ConfigFile,
+    changes: Changes = None,
+    to_end: Annotated[
+        bool,
+        typer.Option("--to-end", help="Read up to where the topics end now, then end the log."),
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train beside it, in a process of its own.")
+    ] = False,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Append a line of JSON for every micro-epoch to this file.")
+    ] = None,
+) -> None:
+    """Write the topics of `source.kafka` into a mini-batch log, until SIGTERM or Ctrl-C.
+
+    Killed and started again it goes on after the last window that it committed.
+
+    Example:
+
+        stream-prune stream configs/stream.yaml
+        stream-prune stream configs/stream.yaml --train
+        stream-prune stream configs/stream.yaml --to-end --set log=runs/backfill/log
+    """
+    from rich.console import Console
+
+    from beam_jobs.stream import stream as run
+    from stream_prune.cli.config import load, named
+    from stream_prune.cli.job import check_model
+    from stream_prune.cli.reconciled import unused
+    from stream_prune.minibatch.open_log import open_log
+
+    console = Console()
+    settings = load(config, changes or [])
+    stop = threading.Event()
+    with named(config, changes or []):
+        options = stream_options(settings)
+        if train:
+            check_model(settings)
+        with _stopping(stop), _trainer(train, config, changes or []), _lines(metrics) as write:
+            show = _Told(console)
+
+            def progress(epoch: Epoch) -> None:
+                show(epoch)
+                write(epoch)
+
+            topics = ", ".join(options.kafka.topics)
+            console.print(f"stream {topics} into {options.log} ...", highlight=False)
+            counts = run(options, to_end=to_end, stop=stop.is_set, progress=progress)
+    show.last(stopped=stop.is_set())
+    letters = options.letter_topic or open_log(options.log).dead_letters
+    typer.echo(f"events: {counts}; {unused(counts):,} dead letters in {letters}")
+
+
+def stream_options(settings: Config) -> StreamOptions:
+    """What the streaming job is told by a configuration.
+
+    Raises:
+        ConfigError: no topics are named, or something cannot be.
+    """
+    from beam_jobs.decode import Formats
+    from beam_jobs.stream_options import StreamOptions
+
+    source, windows, stream = settings.source, settings.windows, settings.stream
+    if source is None or source.kafka is None:
+        raise ConfigError("source.kafka: is missing: name brokers and topics to read")
+    return StreamOptions(
+        kafka=source.kafka,
+        spec=settings.spec(),
+        log=settings.training.log,
+        window_ms=windows.length,
+        out_of_orderness_ms=windows.out_of_orderness,
+        max_jump_ms=windows.max_jump,
+        batch_rows=windows.batch_rows,
+        forms=Formats(messages=source.format, avro=source.avro),
+        max_bad_share=settings.max_bad_share,
+        idle=stream.idle,
+        idle_ms=stream.idle_after,
+        dead_letters=stream.dead_letters,
+        epoch_ms=stream.epoch,
+        epoch_rows=stream.epoch_rows,
+        max_open_rows=stream.max_open_rows,
+        runner=stream.runner,
+    )
+
+
+@contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Let the first SIGTERM or Ctrl-C end the job after its epoch, the second one at once."""
+
+    def first(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {n: signal.signal(n, first) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _trainer(wanted: bool, config: Path, changes: list[str]) -> Iterator[None]:
+    """A trainer that tails the log in a process of its own; it is stopped at the end."""
+    if not wanted:
+        yield
+        return
+    program = "import sys; from stream_prune.cli.main import main; main()"
+    arguments = [f"--set={change}" for change in (*changes, "follow=true")]
+    # A session of its own: Ctrl-C is for the job, which then stops it.
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, "train", str(config), *arguments], start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+        try:
+            child.wait(TRAINER_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@contextmanager
+def _lines(file: Path | None) -> Iterator[Any]:
+    """A function that writes an epoch as a line of JSON."""
+    if file is None:
+        yield lambda _: None
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as lines:
+
+        def write(epoch: Epoch) -> None:
+            lines.write(json.dumps({"time": time.time(), **asdict(epoch)}) + "\n")
+            lines.flush()
+
+        yield write
+
+
+class _Told:
+    """Says every few seconds how the job stands."""
+
+    EVERY_S = 5.0
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next = time.monotonic() + self.EVERY_S
+        self._recent: deque[tuple[float, int]] = deque(maxlen=50)
+        self._epoch: Epoch | None = None
+
+    def __call__(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._recent.append((epoch.seconds, epoch.rows))
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.EVERY_S
+            self._print(epoch)
+
+    def last(self, *, stopped: bool) -> None:
+        """What is left open at the end."""
+        if self._epoch is not None:
+            self._print(self._epoch)
+            if stopped and self._epoch.open_rows:
+                self._console.print(
+                    f"  stopped: {self._epoch.open_rows:,} events are in open windows; the next "
+                    "run reads them again",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+
+    def _print(self, epoch: Epoch) -> None:
+        seconds = sum(s for s, _ in self._recent)
+        rate = sum(rows for _, rows in self._recent) / max(seconds, 1e-9)
+        clock = "none" if epoch.watermark is None else _utc(epoch.watermark)
+        held = ", waits for partitions that hold the clock back" if epoch.held_back else ""
+        self._console.print(
+            f"  {rate:,.0f} events/s, {epoch.counts.windows:,} windows, lag {epoch.lag:,}, "
+            f"watermark {clock}, {epoch.open_rows:,} open{held}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _utc(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
