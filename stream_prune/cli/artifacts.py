@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,6 @@ from stream_prune.report.run import SERVING, read_run
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stream_prune.artifact import Scorer
     from stream_prune.artifact.config import ArtifactConfig
     from stream_prune.minibatch.batch import MiniBatch
     from stream_prune.minibatch.log import MiniBatchLog
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 ARTIFACTS = "artifacts"
 JUDGED_ROWS = 20_000
 """Rows of the log, the last ones learned, on which rounded embedding rows are judged."""
-WARM_UP_CALLS, TIMED_CALLS = 100, 1_000
 
 
 def build_artifact(
@@ -52,6 +48,7 @@ def build_artifact(
     from stream_prune.artifact.config import ArtifactConfig
     from stream_prune.artifact.format import verify
     from stream_prune.artifact.lineage import Lineage
+    from stream_prune.artifact.recent import RECENT, recent_windows, to_metrics
     from stream_prune.artifact.write import write
     from stream_prune.evaluation.prequential import Prequential
     from stream_prune.features import FeatureSpec
@@ -65,6 +62,7 @@ def build_artifact(
     if "features" not in run.start or not run.config:
         raise ConfigError(f"{folder}: the run has not begun: there is nothing to publish")
     checkpoint = _newest_checkpoint(folder)
+    step = int(checkpoint.name)
     settings = settings or ArtifactConfig()
     rounded = "" if settings.rows == "float32" else f"-{settings.rows}"
     target = folder / ARTIFACTS / f"{checkpoint.name}{rounded}"
@@ -91,10 +89,10 @@ def build_artifact(
         spec=spec,
         plan=None if learner.controller is None else learner.controller.plan,
         example=example,
-        metrics=figures.summary(),
+        metrics=figures.summary() | {RECENT: to_metrics(recent_windows(run.lines, step))},
         lineage=Lineage(
             run=run_name or folder.name,
-            step=int(checkpoint.name),
+            step=step,
             checkpoint=str(checkpoint),
             log=str(config.log),
             window_end=learned,
@@ -107,6 +105,7 @@ def build_artifact(
 def measure_serving(folder: Path, artifact: Path) -> dict[str, float]:
     """Bytes of the artifact and milliseconds per single event, kept in the run folder."""
     from stream_prune.artifact import Scorer, read_manifest
+    from stream_prune.artifact.latency import single_event_ms
     from stream_prune.training.run_folder import write_json
 
     scorer = Scorer.load(artifact)
@@ -140,19 +139,6 @@ def above_budget(folder: Path, artifact: Path) -> str | None:
         f"above its budget at this moment: {macs:,.0f} MACs per example, the budget is "
         f"{share * dense:,.0f}: the next settled plan will hold it"
     )
-
-
-def single_event_ms(scorer: Scorer) -> float:
-    """Median milliseconds to score one event given as plain values, on one thread."""
-    rows = scorer.example()[0].to_pylist()
-    requests = [{key: [value] for key, value in row.items()} for row in rows]
-    seconds = []
-    for call in range(WARM_UP_CALLS + TIMED_CALLS):
-        request = requests[call % len(requests)]
-        before = time.perf_counter()
-        scorer.score(request)
-        seconds.append(time.perf_counter() - before)
-    return 1000 * statistics.median(seconds[WARM_UP_CALLS:])
 
 
 def _last_batches(log: MiniBatchLog, until: int) -> Iterator[MiniBatch]:

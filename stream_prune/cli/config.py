@@ -32,6 +32,7 @@ from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec, duration_ms
 from stream_prune.minibatch.place import log_place
 from stream_prune.registry.config import RegistryConfig
+from stream_prune.registry.publishing import Publishing
 from stream_prune.training.config import TrainingConfig
 from stream_prune.training.sparsity_config import POLICIES
 
@@ -171,6 +172,7 @@ class Config(Part):
     produce: Produce | None = None
     artifact: ArtifactConfig = ArtifactConfig()
     registry: RegistryConfig | None = None
+    publish: Publishing = Publishing()
     training: TrainingConfig
 
     @field_validator("features", mode="before")

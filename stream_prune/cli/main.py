@@ -19,12 +19,15 @@ from stream_prune.cli import (
     config_command,
     datasets,
     events,
+    list_versions,
     produce,
+    promote,
     publish,
     pull,
     quickstart,
     replay,
     report,
+    rollback,
     score,
     serve,
     stream,
@@ -57,6 +60,8 @@ for _command, _short in (
     (compare.compare, "a grid of runs over the same events, in one table"),
     (publish.publish, "a run's model into MLflow"),
     (pull.pull, "a registered model as a verified folder"),
+    (promote.promote, "make a version champion by hand"),
+    (rollback.rollback, "back to the champion before"),
     (score.score, "scores of a file of events"),
     (serve.serve, "a model behind HTTP"),
     (events.events, "what a run decided, when, and why"),
@@ -64,6 +69,9 @@ for _command, _short in (
     (config_command.config, "every key of a configuration file"),
 ):
     app.command(help=help_of(_command), short_help=_short)(_command)
+app.command("list", help=help_of(list_versions.list_versions), short_help="a model's versions")(
+    list_versions.list_versions
+)
 app.add_typer(datasets.app, name="datasets", short_help="historical logs as event streams")
 
 

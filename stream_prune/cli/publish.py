@@ -27,11 +27,15 @@ def publish(
     run_name: Annotated[
         str | None, typer.Option(help="The run's name in MLflow; by default the folder's.")
     ] = None,
+    gates: Annotated[
+        bool, typer.Option(help="Hold it against the champion and the limits of publish.gates.")
+    ] = True,
 ) -> None:
     """Build the artifact of a run's last checkpoint and publish it to the configured registry.
 
-    The alias moves last, onto a version that was fetched back and verified. A second call on the
-    same checkpoint changes nothing. The run may still be training.
+    The alias moves last, onto a version that was fetched back, verified, and held against the
+    champion and the limits of `publish.gates`. A second call on the same checkpoint changes
+    nothing. The run may still be training.
 
     Example:
 
@@ -40,7 +44,7 @@ def publish(
     from stream_prune.artifact import ModelCard
     from stream_prune.cli.artifacts import above_budget
 
-    version, artifact, config = publish_run(run, example, run_name)
+    version, artifact, config = publish_run(run, example, run_name, gates)
     registry = config.registry
     assert registry is not None
     packed = ModelCard.read(artifact).packed
@@ -56,18 +60,19 @@ def publish(
 
 
 def publish_run(
-    run: Path, example: Path | None = None, run_name: str | None = None
+    run: Path, example: Path | None = None, run_name: str | None = None, gates: bool = True
 ) -> tuple[str, Path, Config]:
     """Version, artifact folder and configuration of a published run.
 
     Raises:
         ConfigError: the folder holds no run, or its configuration names no registry.
-        RunError: there is no checkpoint yet, or the registry refuses.
+        RunError: there is no checkpoint yet, the registry doesn't answer, or a gate refuses.
     """
     from stream_prune.cli.artifacts import build_artifact
     from stream_prune.cli.config import load
     from stream_prune.cli.event_files import read_events
     from stream_prune.cli.job import JOB
+    from stream_prune.minibatch.open_log import open_log
     from stream_prune.registry.publish import publish as publish_artifact
 
     if not (run / JOB).is_file():
@@ -79,7 +84,9 @@ def publish_run(
         )
     rows = last_events(config) if example is None else _last(read_events(example))
     artifact = build_artifact(run, config.registry.model, rows, run_name, config.artifact)
-    return publish_artifact(artifact, config.registry), artifact, config
+    log = open_log(config.training.log)
+    limits = config.publish.gates if gates else None
+    return publish_artifact(artifact, config.registry, limits, log), artifact, config
 
 
 def last_events(config: Config) -> pa.Table:

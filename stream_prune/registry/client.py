@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stream_prune.errors import RunError
-from stream_prune.registry import sqlite_file
+from stream_prune.registry import address, sqlite_file
 from stream_prune.registry.config import RegistryConfig
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def step(what: str, config: RegistryConfig) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
-        uris = dict.fromkeys((config.tracking_uri, config.registry_uri or config.tracking_uri))
+        reason = address.hidden(reason, config.tracking_uri, config.registry_uri or "")
+        uris = dict.fromkeys((config.tracking_address, config.registry_address))
         ways = "".join(sqlite_file.way_out(uri, error) for uri in uris)
         raise RunError(f"{config.tracking_uri}: {what} failed: {reason}{ways}") from error
 
@@ -61,9 +62,9 @@ def connect(config: RegistryConfig) -> MlflowClient:
     from mlflow import MlflowClient
 
     with step("connecting to MLflow", config):
-        sqlite_file.create(config.tracking_uri)
-        sqlite_file.create(config.registry_uri or config.tracking_uri)
-        client = MlflowClient(config.tracking_uri, config.registry_uri)
+        sqlite_file.create(config.tracking_address)
+        sqlite_file.create(config.registry_address)
+        client = MlflowClient(config.tracking_address, config.registry_address)
         client.search_experiments(max_results=1)
     return client
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream_prune.errors import ConfigError
+from stream_prune.registry import address
 
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 _UNUSABLE = set("/:.%\"'")
@@ -13,7 +14,10 @@ _UNUSABLE = set("/:.%\"'")
 
 @dataclass(frozen=True)
 class RegistryConfig:
-    """An MLflow registry and the names used in it. Credentials come from MLflow's own environment.
+    """An MLflow registry and the names used in it.
+
+    Credentials come from the environment: MLflow's own variables for a server, and ``${env:NAME}``
+    in place of a database's password.
 
     Args:
         tracking_uri: a server (``http://host:5000``) or a database (``sqlite:///mlflow.db``).
@@ -46,6 +50,8 @@ class RegistryConfig:
                     f"registry.{field} = {uri!r}: must be a server (http://host:5000) or a "
                     "database (sqlite:///mlflow.db)"
                 )
+            if uri is not None:
+                address.check(f"registry.{field}", uri)
         if not self.model or _UNUSABLE & set(self.model):
             raise ConfigError(
                 f"registry.model = {self.model!r}: must be a name without any of "
@@ -57,6 +63,16 @@ class RegistryConfig:
             raise ConfigError(
                 f"registry.ready_timeout_s = {self.ready_timeout_s}: must be more than 0"
             )
+
+    @property
+    def tracking_address(self) -> str:
+        """``tracking_uri`` with its secrets filled in: to connect with, never to show."""
+        return address.filled(self.tracking_uri)
+
+    @property
+    def registry_address(self) -> str:
+        """The same of ``registry_uri``, or of ``tracking_uri`` where that is None."""
+        return address.filled(self.registry_uri or self.tracking_uri)
 
     @property
     def store(self) -> str | None:

@@ -6,10 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from stream_prune.artifact import Scorer
+from stream_prune.artifact import Scorer, drafts
 from stream_prune.artifact.format import MANIFEST
 from stream_prune.errors import RunError
 from stream_prune.registry.client import step
@@ -39,16 +38,16 @@ def downloaded(
     import mlflow.artifacts
 
     what = f"version {version} of model {config.model!r}"
-    with TemporaryDirectory(prefix=".pull.", dir=beside) as folder:
+    with drafts.draft(".stream-prune-pull.", beside) as folder:
         with step(f"downloading {what}", config):
             expected = client.get_model_version(config.model, version).tags.get(DIGEST_TAG)
             # A place, not models:/..., which MLflow would look up at its process-wide addresses.
             place = client.get_model_version_download_uri(config.model, version)
             got = mlflow.artifacts.download_artifacts(
                 place,
-                dst_path=folder,
-                tracking_uri=config.tracking_uri,
-                registry_uri=config.registry_uri or config.tracking_uri,
+                dst_path=str(folder),
+                tracking_uri=config.tracking_address,
+                registry_uri=config.registry_address,
             )
         found = sorted(Path(got).glob(f"artifacts/*/{MANIFEST}"))
         if len(found) != 1:

@@ -4,133 +4,119 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stream_prune.artifact import Scorer
 from stream_prune.errors import RunError
-from stream_prune.registry.client import (
-    RUN_TAG,
-    STEP_TAG,
-    connect,
-    experiment_id,
-    mlflow_run,
-    quoted,
-    step,
-)
+from stream_prune.minibatch.log import MiniBatchLog
+from stream_prune.registry.client import connect, step
 from stream_prune.registry.config import RegistryConfig
-from stream_prune.registry.download import DIGEST_TAG, downloaded
-from stream_prune.registry.package import package
+from stream_prune.registry.download import downloaded
+from stream_prune.registry.gates import Gates, Refused, check_cost, check_quality
+from stream_prune.registry.history import (
+    REFUSED_TAG,
+    Version,
+    champion_of,
+    crown,
+    superseded,
+    versions,
+)
+from stream_prune.registry.register import register, registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-WEIGHTS_TAG = "stream_prune.weights"
 DONE_TAG = "stream_prune.published"
 
 
-def publish(artifact: str | Path, config: RegistryConfig) -> str:
+def publish(
+    artifact: str | Path,
+    config: RegistryConfig,
+    gates: Gates | None = None,
+    log: MiniBatchLog | None = None,
+) -> str:
     """Register an artifact as an MLflow model and point the aliases at it.
 
     Upload, wait until it is ready, fetch it back into a clean folder, verify the digests, score the
-    example, set the candidate's alias, and at last the champion's. Whatever fails before that
-    leaves the old champion in place, and the next call takes up where this one stopped: the version
-    is found by its run and step, so nothing is registered twice. A call after a complete one only
-    returns the version, and no alias ever moves back to an older version.
+    example, hold it against the gates, set the candidate's alias, and at last the champion's.
+    Whatever fails before that leaves the old champion in place, and the next call takes up where
+    this one stopped: upload and version are found by their run and step, so nothing is registered
+    twice. A call after a complete one only returns the version. No alias moves back: where a later
+    version has been champion already, this one is registered and nothing more.
 
     Args:
         artifact: an artifact folder; its lineage names run and step.
         config: the registry, the model's name, the aliases.
+        gates: what it must hold to become champion; None: nothing.
+        log: the mini-batch log it was trained on: the champion is scored on its last windows.
 
     Returns:
         The version's number.
 
     Raises:
+        Refused: a gate keeps it from becoming candidate; it stays registered, with the reason.
         RunError: a step failed, by name; or this run and step were published with other weights.
     """
     scorer = Scorer.load(artifact)
     scorer.check_example()
     client = connect(config)
-    version = _registered(client, config, scorer) or _register(client, config, scorer)
+    version = registered(client, config, scorer) or register(client, config, scorer)
+    number = str(version.version)
     if version.tags.get(DONE_TAG) == "true":
-        return str(version.version)
-    number = _ready(client, config, str(version.version))
-    with downloaded(client, config, number):
-        pass
-    _point(client, config, config.candidate, number)
-    _point(client, config, config.alias, number)
+        return number
+    _ready(client, config, number)
+    with downloaded(client, config, number) as fetched:
+        known = versions(config, client)
+        lineage = scorer.card.lineage
+        if superseded(known, int(number), lineage.run, lineage.step) is None:
+            champion = champion_of(known, config.alias)
+            _gate(client, config, fetched, champion, gates, log)
+            _point(client, config, known, int(number))
     with step(f"marking version {number} as published", config):
         client.set_model_version_tag(config.model, number, DONE_TAG, "true")
     return number
 
 
-def _registered(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> Any:
-    """The version of this run and step, if there is one already."""
-    lineage = scorer.card.lineage
-    where = (
-        f"name = {quoted(config.model)} and tags.`{RUN_TAG}` = {quoted(lineage.run)} "
-        f"and tags.`{STEP_TAG}` = {quoted(lineage.step)}"
-    )
-    with step(f"looking for model {config.model!r}", config):
-        found = client.search_model_versions(where, order_by=["version_number ASC"])
-    if not found:
-        return None
-    if found[0].tags.get(WEIGHTS_TAG) != scorer.manifest.weights_digest:
-        raise RunError(
-            f"{config.tracking_uri}: version {found[0].version} of model {config.model!r} is run "
-            f"{lineage.run!r}, step {lineage.step}, with other weights; publish under another run "
-            "name, or delete that version"
-        )
-    return found[0]
-
-
-def _register(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> Any:
-    """Upload the model and create a version, which has its tags from the first moment."""
-    lineage, manifest = scorer.card.lineage, scorer.manifest
-    tags = {
-        RUN_TAG: lineage.run,
-        STEP_TAG: str(lineage.step),
-        DIGEST_TAG: manifest.digest,
-        WEIGHTS_TAG: manifest.weights_digest,
-    }
-    experiment = experiment_id(client, config)
-    run = mlflow_run(client, config, lineage.run)
-    with TemporaryDirectory() as folder, step(f"uploading model {config.model!r}", config):
-        path = Path(folder) / "model"
-        package(scorer, path)
-        logged = client.create_logged_model(experiment, config.model, source_run_id=run, tags=tags)
-        client.log_model_artifacts(logged.model_id, str(path))
-        client.finalize_logged_model(logged.model_id, "READY")
-    with step(f"registering model {config.model!r}", config):
-        _create_model(client, config)
-        return client.create_model_version(
-            config.model,
-            logged.artifact_location,  # models:/ID would be looked up at process-wide addresses
-            run_id=run,
-            tags=tags,
-            model_id=logged.model_id,
-            await_creation_for=0,
-        )
-
-
-def _create_model(client: MlflowClient, config: RegistryConfig) -> None:
-    from mlflow.exceptions import MlflowException
-
+def _gate(
+    client: MlflowClient,
+    config: RegistryConfig,
+    fetched: Scorer,
+    champion: Version | None,
+    gates: Gates | None,
+    log: MiniBatchLog | None,
+) -> None:
+    """Hold a version against the gates; what they say stays with it in the registry."""
+    lineage = fetched.card.lineage
+    where = f"name {config.model!r}, run {lineage.run!r}, step {lineage.step}"
+    version = registered(client, config, fetched)
+    number = str(version.version)
     try:
-        client.create_registered_model(config.model)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+        if gates is not None:
+            check_cost(gates, fetched)
+            if champion is not None and champion.number != int(number):
+                with downloaded(client, config, str(champion.number)) as reigning:
+                    check_quality(gates, fetched, reigning, log)
+    except Refused as refusal:
+        with step(f"marking version {number} as refused", config):
+            client.set_model_version_tag(config.model, number, REFUSED_TAG, str(refusal)[:4_000])
+        kept = f"version {champion.number} stays" if champion else "there is no champion yet"
+        raise Refused(
+            f"{config.tracking_uri}: version {number} ({where}) is not promoted: {refusal} "
+            f"({config.alias}: {kept})"
+        ) from None
+    if REFUSED_TAG in version.tags:
+        with step(f"marking version {number} as accepted", config):
+            client.delete_model_version_tag(config.model, number, REFUSED_TAG)
 
 
-def _ready(client: MlflowClient, config: RegistryConfig, number: str) -> str:
+def _ready(client: MlflowClient, config: RegistryConfig, number: str) -> None:
     """Wait for a version to become ready."""
     deadline = time.monotonic() + config.ready_timeout_s
     while True:
         with step(f"waiting for version {number} of model {config.model!r}", config):
             status = client.get_model_version(config.model, number).status
         if status == "READY":
-            return number
+            return
         if status == "FAILED_REGISTRATION" or time.monotonic() > deadline:
             raise RunError(
                 f"{config.tracking_uri}: version {number} of model {config.model!r} is {status} "
@@ -139,9 +125,10 @@ def _ready(client: MlflowClient, config: RegistryConfig, number: str) -> str:
         time.sleep(0.05)
 
 
-def _point(client: MlflowClient, config: RegistryConfig, alias: str, number: str) -> None:
-    """Set an alias, unless it points to this version or a later one."""
-    with step(f"setting alias {alias!r} of model {config.model!r}", config):
-        current = client.get_registered_model(config.model).aliases.get(alias)
-        if current is None or int(current) < int(number):
-            client.set_registered_model_alias(config.model, alias, number)
+def _point(client: MlflowClient, config: RegistryConfig, known: list[Version], number: int) -> None:
+    """The candidate's alias, and then the champion's."""
+    with step(f"setting alias {config.candidate!r} of model {config.model!r}", config):
+        client.set_registered_model_alias(config.model, config.candidate, str(number))
+    own = next((version for version in known if version.number == number), None)
+    if own is None or config.alias not in own.aliases or not own.reign:
+        crown(client, config, known, number)

@@ -190,6 +190,17 @@ def test_publishing_again_publishes_nothing_new(said: str, folder: Path) -> None
     assert "flights version 1, alias champion" in done.stdout
 
 
+def test_versions_are_listed_and_promoted_by_hand(said: str, folder: Path) -> None:
+    run = folder / "runs" / "adaptive"
+    listed = call("list", run).stdout
+    assert re.search(r"^1 +adaptive +\d+ .* @candidate, @champion, champion since", listed, re.M)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    assert "version 1, verified" in call("promote", "flights", "1", "--tracking-uri", uri).stdout
+    done = call("rollback", run, ok=False)
+    assert done.returncode == 1
+    assert "no champion before version 1 is left to roll back to" in done.stderr
+
+
 def test_a_killed_training_goes_on_to_the_same_figures(
     said: str, folder: Path, configs: Path, tmp_path: Path
 ) -> None:
@@ -271,7 +282,7 @@ def test_help_is_instant_and_shows_a_working_example() -> None:
     assert seconds < 2  # 0.1 s on an idle machine
     commands = re.findall(r"^  (\w+)  ", said.partition("Commands:")[2], re.MULTILINE)
     assert set(commands) == {
-        *("quickstart", "replay", "train", "publish", "pull"),
+        *("quickstart", "replay", "train", "publish", "pull", "list", "promote", "rollback"),
         *("score", "serve", "events", "report", "datasets"),
     }
     for command in commands:

@@ -141,15 +141,11 @@ def test_a_failure_at_any_step_keeps_the_champion_and_the_next_call_goes_on(
 def test_a_failure_between_the_aliases_keeps_the_champion(
     first, second, with_champion, monkeypatch
 ):
-    point = publishing._point
-
-    def fails(client, settings, alias, number):
-        if alias == settings.alias:
-            raise RunError("gone")
-        point(client, settings, alias, number)
+    def fails(*args):
+        raise RunError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "_point", fails)
+        patch.setattr(publishing, "crown", fails)
         with pytest.raises(RunError, match="gone"):
             publish(second, with_champion)
     assert (resolve(with_champion), resolve(with_champion, "candidate")) == ("1", "2")
@@ -168,14 +164,14 @@ def damaged_store(registry_config, version):
 def test_a_model_damaged_in_the_registry_is_never_promoted_or_pulled(
     first, second, with_champion, tmp_path, monkeypatch
 ):
-    register = publishing._register
+    register = publishing.register
 
     def damaging(client, settings, scorer):
         version = register(client, settings, scorer)
         damaged_store(with_champion, version.version)
         return version
 
-    monkeypatch.setattr(publishing, "_register", damaging)
+    monkeypatch.setattr(publishing, "register", damaging)
     with pytest.raises(RunError, match=r"tables\.safetensors has changed"):
         publish(second, with_champion)
     assert resolve(with_champion) == "1"

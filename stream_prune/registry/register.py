@@ -1,0 +1,119 @@
+"""Upload and version of an artifact: found by run and step, made where they are missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stream_prune.artifact import Scorer
+from stream_prune.artifact.drafts import draft
+from stream_prune.errors import RunError
+from stream_prune.registry.client import (
+    RUN_TAG,
+    STEP_TAG,
+    experiment_id,
+    mlflow_run,
+    quoted,
+    step,
+)
+from stream_prune.registry.config import RegistryConfig
+from stream_prune.registry.download import DIGEST_TAG
+from stream_prune.registry.package import package
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+WEIGHTS_TAG = "stream_prune.weights"
+
+
+def registered(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> Any:
+    """The version of this run and step, None if there is none.
+
+    Raises:
+        RunError: it has other weights.
+    """
+    lineage = scorer.card.lineage
+    where = f"name = {quoted(config.model)} and {_tagged(scorer)}"
+    with step(f"looking for model {config.model!r}", config):
+        found = client.search_model_versions(where, order_by=["version_number ASC"])
+    if not found:
+        return None
+    if found[0].tags.get(WEIGHTS_TAG) != scorer.manifest.weights_digest:
+        raise RunError(
+            f"{config.tracking_uri}: version {found[0].version} of model {config.model!r} is run "
+            f"{lineage.run!r}, step {lineage.step}, with other weights; publish under another run "
+            "name, or delete that version"
+        )
+    return found[0]
+
+
+def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> Any:
+    """Upload the model and create a version, which has its tags from the first moment.
+
+    A whole upload that a killed process has left is taken; a part of one is deleted.
+    """
+    experiment = experiment_id(client, config)
+    run = mlflow_run(client, config, scorer.card.lineage.run)
+    logged = _uploaded(client, config, scorer, experiment) or _upload(
+        client, config, scorer, experiment, run
+    )
+    with step(f"registering model {config.model!r}", config):
+        _create_model(client, config)
+        return client.create_model_version(
+            config.model,
+            logged.artifact_location,  # models:/ID would be looked up at process-wide addresses
+            run_id=run,
+            tags=logged.tags,
+            model_id=logged.model_id,
+            await_creation_for=0,
+        )
+
+
+def _uploaded(client: MlflowClient, config: RegistryConfig, scorer: Scorer, experiment: str) -> Any:
+    """The upload of this run and step that has no version yet; parts of one are deleted."""
+    whole = None
+    with step(f"looking for an upload of model {config.model!r}", config):
+        for logged in client.search_logged_models([experiment], _tagged(scorer)):
+            if logged.name != config.model:
+                continue
+            same = logged.tags.get(WEIGHTS_TAG) == scorer.manifest.weights_digest
+            if whole is None and same and str(logged.status) == "READY":
+                whole = logged
+            else:
+                client.delete_logged_model(logged.model_id)
+    return whole
+
+
+def _upload(
+    client: MlflowClient, config: RegistryConfig, scorer: Scorer, experiment: str, run: str
+) -> Any:
+    lineage, manifest = scorer.card.lineage, scorer.manifest
+    tags = {
+        RUN_TAG: lineage.run,
+        STEP_TAG: str(lineage.step),
+        DIGEST_TAG: manifest.digest,
+        WEIGHTS_TAG: manifest.weights_digest,
+    }
+    with draft("stream-prune-upload.") as folder, step(f"uploading model {config.model!r}", config):
+        path = folder / "model"
+        package(scorer, path)
+        logged = client.create_logged_model(experiment, config.model, source_run_id=run, tags=tags)
+        client.log_model_artifacts(logged.model_id, str(path))
+        return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _tagged(scorer: Scorer) -> str:
+    """A filter for this run and step."""
+    lineage = scorer.card.lineage
+    return (
+        f"tags.`{RUN_TAG}` = {quoted(lineage.run)} and tags.`{STEP_TAG}` = {quoted(lineage.step)}"
+    )
+
+
+def _create_model(client: MlflowClient, config: RegistryConfig) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(config.model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
