@@ -1,159 +1,251 @@
-"""The HTTP server: the Open Inference Protocol v2 over a model slot."""
+"""The HTTP application: the Open Inference Protocol v2 and MLflow's, over a model slot."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
-import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from serving import protocol
+from serving import errors, invocations, openapi, protocol
+from serving.access import KeyCheck, Keys
+from serving.config import ServingConfig
+from serving.errors import ErrorObject, RequestError
+from serving.follow import Follower
+from serving.gate import Gate
+from serving.measured import Measured
+from serving.metrics import CONTENT_TYPE
 from serving.model_slot import ModelSlot, Served
-from serving.protocol import ErrorResponse, InferRequest, InferResponse, RequestError
+from serving.scoring import Read, Scoring
 from stream_prune.artifact import ScoreError
 from stream_prune.errors import RunError
 
 _log = logging.getLogger(__name__)
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "The request can't be scored."},
-    415: {"model": ErrorResponse, "description": "The request is not JSON."},
-    404: {"model": ErrorResponse, "description": "There is no model of that name."},
-    503: {"model": ErrorResponse, "description": "No model is loaded yet."},
-}
+DEFAULTS = ServingConfig()
 
 
-def create_app(slot: ModelSlot) -> FastAPI:
+class Service:
+    """What the routes of one server share.
+
+    Args:
+        slot: holds the model.
+        config: limits and the like.
+        follower: loads new versions into the slot; None: the model stays.
+    """
+
+    def __init__(self, slot: ModelSlot, config: ServingConfig, follower: Follower | None) -> None:
+        self.slot, self.config, self.follower = slot, config, follower
+        self.gate = Gate(config.limits, slot.metrics)
+        self.scoring = Scoring(slot.name, config, slot.metrics)
+
+    def served(self, name: str, version: str | None = None) -> Served:
+        """The model that answers a request.
+
+        Raises:
+            RequestError: 404, there is no such model or version here; 503, none is loaded yet.
+        """
+        if name != self.slot.name:
+            reason = f"there is no model {name!r:.80}: this server has {self.slot.name!r}"
+            raise RequestError(reason, status=404)
+        served = self.slot.live if version is None else self.slot.version(version)
+        if self.slot.live is None:
+            raise RequestError(f"model {name!r} is not loaded yet", status=503)
+        if served is None:
+            held = ", ".join(self.slot.versions)
+            reason = f"model {name!r} has no version {version!r:.40} here: there are {held}"
+            raise RequestError(reason, status=404)
+        return served
+
+    async def scored(self, request: Request, read: Read) -> Response:
+        """The answer to a request that asks for scores."""
+        params = request.path_params
+        with self.gate.entered():
+            served = self.served(params.get("name", self.slot.name), params.get("version"))
+            body = await self.gate.body(request)
+            reply = await self.scoring.answer(served, read, body, request.headers)
+        headers = {"x-model-name": self.slot.name, "x-model-version": served.version}
+        return Response(reply.body, 200, headers | reply.headers, reply.media_type)
+
+    async def infer(self, request: Request) -> Response:
+        """Scores by the Open Inference Protocol v2."""
+        return await self.scored(request, protocol.question)
+
+    async def invocations(self, request: Request) -> Response:
+        """Scores by MLflow's protocol."""
+        return await self.scored(request, invocations.question)
+
+    async def load(self, name: str) -> Served:
+        """Look at the alias now."""
+        self.served(name)
+        if self.follower is None:
+            raise RequestError("this server follows nothing: start it with an alias", status=409)
+        return await asyncio.to_thread(self.follower.look)
+
+    async def roll_back(self, name: str) -> Served:
+        """Go back to the version before."""
+        self.served(name)
+        if self.slot.previous is None:
+            raise RequestError("no earlier version was served: can't go back", status=409)
+        change = self.slot.roll_back if self.follower is None else self.follower.roll_back
+        return await asyncio.to_thread(change)
+
+
+def create_app(
+    slot: ModelSlot, config: ServingConfig = DEFAULTS, follower: Follower | None = None
+) -> FastAPI:
     """The application that answers for the model in ``slot``.
 
     Its OpenAPI page is at ``/docs``. Every error is a v2 error object; a client never sees a trace.
+
+    Args:
+        slot: holds the model.
+        config: what the server takes, and from whom.
+        follower: started and stopped with the application; None: the model stays.
+
+    Raises:
+        ConfigError: a key that ``config`` names is missing.
     """
+    service = Service(slot, config, follower)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        if follower is not None:
+            follower.start()
+        yield
+        if follower is not None:
+            await asyncio.to_thread(follower.stop)
+        service.scoring.close()
+
     app = FastAPI(
         title="stream_prune",
-        summary="Scores of a model that stays small while it learns (Open Inference Protocol v2).",
+        summary="Scores of a model that stays small while it learns.",
         version="2",
+        lifespan=life,
     )
+    app.state.service = service
+    app.add_middleware(KeyCheck, keys=Keys(config))
+    app.add_middleware(Measured, metrics=slot.metrics)
     _map_errors(app)
-
-    @app.get("/v2", tags=["server"])
-    def server() -> dict[str, Any]:
-        """Name and version of the server."""
-        return {"name": "stream_prune", "version": "2", "extensions": []}
-
-    @app.get("/v2/health/live", tags=["health"])
-    def live() -> dict[str, bool]:
-        """Whether the server answers."""
-        return {"live": True}
-
-    @app.get("/v2/health/ready", tags=["health"], responses={503: _ERRORS[503]})
-    def ready() -> dict[str, bool]:
-        """Whether a model is loaded."""
-        _served(slot, slot.name)
-        return {"ready": True}
-
-    @app.get("/v2/models/{name}", tags=["model"], responses={k: _ERRORS[k] for k in (404, 503)})
-    def metadata(name: str) -> dict[str, Any]:
-        """The model's inputs, output and version."""
-        served = _served(slot, name)
-        return protocol.metadata(name, served.version, served.scorer.card)
-
-    @app.get(
-        "/v2/models/{name}/ready", tags=["model"], responses={k: _ERRORS[k] for k in (404, 503)}
-    )
-    def model_ready(name: str) -> dict[str, Any]:
-        """Whether the model is loaded."""
-        _served(slot, name)
-        return {"name": name, "ready": True}
-
-    @app.post(
-        "/v2/models/{name}/infer",
-        tags=["model"],
-        responses=_ERRORS,
-        response_model_exclude_none=True,
-    )
-    def infer(name: str, request: InferRequest) -> InferResponse:
-        """Score a batch of rows: one probability a row, all by the model version that is named."""
-        served = _served(slot, name)
-        columns = protocol.columns_of(request, served.scorer.card.spec)
-        scores = served.scorer.score(columns)
-        return protocol.response(name, served.version, request.id, scores)
-
+    _add_scoring(app, service)
+    _add_descriptions(app, service)
+    _add_repository(app, service)
+    openapi.describe(app, slot, config)
     return app
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on; they are answered when :func:`serve` runs.
-
-    Raises:
-        RunError: the address can't be had, for one because another program listens there.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise RunError(
-            f"host {host}, port {port}: cannot listen there: {error.strerror}: "
-            "choose another port with --port, or another address with --host"
-        ) from None
-    return listener
+def _add_scoring(app: FastAPI, service: Service) -> None:
+    """Routes that read their bodies themselves, at a fraction of what FastAPI takes for it."""
+    for path, endpoint in (
+        (openapi.INFER, service.infer),
+        (openapi.INFER_VERSION, service.infer),
+        (openapi.INVOCATIONS, service.invocations),
+    ):
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
 
-def serve(slot: ModelSlot, listener: socket.socket) -> None:
-    """Serve ``slot`` until interrupted; SIGTERM and SIGINT finish the requests under way first."""
-    server = uvicorn.Server(uvicorn.Config(create_app(slot), log_level="warning"))
-    with listener:
-        server.run(sockets=[listener])
+def _add_descriptions(app: FastAPI, service: Service) -> None:
+    slot = service.slot
+    missing = openapi.errors(404, 503)
+
+    @app.get("/v2", tags=["server"])
+    async def server() -> dict[str, Any]:
+        """Name, version and extensions of the server."""
+        return {"name": "stream_prune", "version": "2", "extensions": list(protocol.EXTENSIONS)}
+
+    @app.get("/metrics", tags=["server"], response_class=Response)
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(slot.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    @app.get("/v2/health/live", tags=["health"])
+    async def live() -> dict[str, bool]:
+        """Whether the server answers."""
+        return {"live": True}
+
+    @app.get("/v2/health/ready", tags=["health"], responses=openapi.errors(503))
+    async def ready() -> dict[str, bool]:
+        """Whether a model is loaded."""
+        service.served(slot.name)
+        return {"ready": True}
+
+    @app.get("/ping", tags=["MLflow"], responses=openapi.errors(503))
+    @app.get("/health", tags=["MLflow"], responses=openapi.errors(503))
+    async def healthy() -> Response:
+        """Whether a model is loaded, as MLflow's servers say it."""
+        service.served(slot.name)
+        return Response("\n", media_type=errors.JSON)
+
+    @app.get("/v2/models/{name}", tags=["model"], responses=missing)
+    @app.get("/v2/models/{name}/versions/{version}", tags=["model"], responses=missing)
+    async def metadata(name: str, version: str | None = None) -> dict[str, Any]:
+        """The model's inputs, its output, and the versions that may be asked for."""
+        served = service.served(name, version)
+        return protocol.metadata(name, slot.versions, served.scorer.card)
+
+    @app.get("/v2/models/{name}/ready", tags=["model"], responses=missing)
+    @app.get("/v2/models/{name}/versions/{version}/ready", tags=["model"], responses=missing)
+    async def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
+        """Whether the model is loaded."""
+        service.served(name, version)
+        return {"name": name, "ready": True}
 
 
-def _served(slot: ModelSlot, name: str) -> Served:
-    if name != slot.name:
-        raise HTTPException(404, f"there is no model {name!r}: this server has {slot.name!r}")
-    served = slot.live
-    if served is None:
-        raise HTTPException(503, f"model {name!r} is not loaded yet")
-    return served
+def _add_repository(app: FastAPI, service: Service) -> None:
+    refused = openapi.errors(401, 403, 404, 409, 503)
+
+    @app.post("/v2/repository/index", tags=["repository"])
+    async def index() -> list[dict[str, str]]:
+        """The versions that are loaded; the one that answers is READY."""
+        slot = service.slot
+        return [
+            {
+                "name": slot.name,
+                "version": version,
+                "state": "READY" if at == 0 else "UNAVAILABLE",
+                "reason": "" if at == 0 else "kept for a rollback",
+            }
+            for at, version in enumerate(slot.versions)
+        ]
+
+    @app.post("/v2/repository/models/{name}/load", tags=["repository"], responses=refused)
+    async def load(name: str) -> dict[str, str]:
+        """Look at the alias now, and serve its version. The answer says which one answers then."""
+        return {"name": name, "version": (await service.load(name)).version}
+
+    @app.post("/v2/repository/models/{name}/rollback", tags=["repository"], responses=refused)
+    async def rollback(name: str) -> dict[str, str]:
+        """Serve the version before again, until the alias moves or a load is asked for."""
+        return {"name": name, "version": (await service.roll_back(name)).version}
 
 
 def _map_errors(app: FastAPI) -> None:
     """The one place that turns exceptions into v2 error objects."""
 
     @app.exception_handler(ScoreError)
-    def cannot_score(_: Request, error: ScoreError) -> Response:
-        return _error(400, protocol.score_error(error))
-
     @app.exception_handler(RequestError)
-    def bad_request(_: Request, error: RequestError) -> Response:
-        return _error(400, protocol.bad_request(error))
+    async def refused(_: Request, error: Exception) -> Response:
+        return errors.response(error)
 
-    @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, error: RequestValidationError) -> Response:
-        kind = request.headers.get("content-type", "none")
-        if not kind.partition(";")[0].strip().endswith("json"):
-            reason = f"is {kind!r}: must be application/json"
-            return _error(415, protocol.wrong("content-type", reason))
-        return _error(400, protocol.malformed(error.errors()))
+    @app.exception_handler(RunError)
+    async def could_not(request: Request, error: RunError) -> Response:
+        # Its message names paths and addresses: for the log, not for a client.
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+        reason = "could not be done, what was served goes on; the server's log says why"
+        return errors.response(RequestError(reason, status=409))
 
     @app.exception_handler(HTTPException)
-    def refused(_: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, ErrorResponse(error=str(error.detail)), error.headers)
+    async def unknown(_: Request, error: HTTPException) -> Response:
+        return errors.answer(error.status_code, ErrorObject(str(error.detail)), error.headers)
 
     @app.exception_handler(Exception)
-    def failed(request: Request, error: Exception) -> Response:
+    async def failed(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _error(500, ErrorResponse(error="the server failed; its log says why"))
-
-
-def _error(status: int, error: ErrorResponse, headers: Any = None) -> Response:
-    # ASCII only: a message may quote half a surrogate pair, which has no UTF-8.
-    content = json.dumps(error.model_dump(exclude_none=True))
-    return Response(content, status, headers, media_type="application/json")
+        return errors.answer(500, ErrorObject("the server failed; its log says why"))

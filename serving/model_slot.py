@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.metrics import Metrics
 from stream_prune.artifact import Scorer
 from stream_prune.errors import RunError
 
@@ -29,11 +32,13 @@ class ModelSlot:
     Args:
         name: the model's name in requests.
         threads: ONNX Runtime threads of one request's head.
+        metrics: told of every swap and of every model that was refused.
     """
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    def __init__(self, name: str, threads: int = 1, metrics: Metrics | None = None) -> None:
         self.name = name
         self.threads = threads
+        self.metrics = metrics or Metrics()
         self._live: Served | None = None
         self._previous: Served | None = None
         self._changing = threading.Lock()
@@ -48,6 +53,17 @@ class ModelSlot:
         """The model served before, kept for :meth:`roll_back`."""
         return self._previous
 
+    def version(self, version: str) -> Served | None:
+        """The live or the previous model, by its version; None if it is neither."""
+        held = (self._live, self._previous)
+        return next((each for each in held if each is not None and each.version == version), None)
+
+    @property
+    def versions(self) -> list[str]:
+        """What :meth:`version` knows, the live one first."""
+        held = (self._live, self._previous)
+        return list(dict.fromkeys(each.version for each in held if each is not None))
+
     def load(self, folder: str | Path, version: str) -> Served:
         """Load an artifact beside the live model, try it, and swap it in.
 
@@ -57,13 +73,24 @@ class ModelSlot:
         Raises:
             RunError: the artifact is damaged or scores its example wrongly.
         """
-        scorer = Scorer.load(folder, verify=True, threads=self.threads)
-        scorer.check_example()
-        _warm_up(scorer)
+        with self.refusing():
+            scorer = Scorer.load(folder, verify=True, threads=self.threads)
+            scorer.check_example()
+            _warm_up(scorer)
         served = Served(version, scorer)
-        with self._changing:
-            self._previous, self._live = self._live, served
+        self._swap(lambda: (served, self._live))
+        self.metrics.rejected.set(0)
         return served
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """A block in which a model is fetched or tried: where it fails, the alert is raised."""
+        try:
+            yield
+        except Exception:
+            self.metrics.rejected.set(1)
+            self.metrics.rejections.inc()
+            raise
 
     def roll_back(self) -> Served:
         """Swap back to the model served before; a second call swaps forth again.
@@ -71,12 +98,23 @@ class ModelSlot:
         Raises:
             RunError: there is none.
         """
-        with self._changing:
-            earlier = self._previous
-            if earlier is None:
+
+        def earlier() -> tuple[Served, Served | None]:
+            if self._previous is None:
                 raise RunError(f"model {self.name!r}: no earlier version was served: can't go back")
-            self._previous, self._live = self._live, earlier
-            return earlier
+            return self._previous, self._live
+
+        return self._swap(earlier)
+
+    def _swap(self, change: Callable[[], tuple[Served, Served | None]]) -> Served:
+        with self._changing:
+            served, previous = change()
+            self._live, self._previous = served, previous
+            self.metrics.model.clear()
+            self.metrics.model.labels(self.name, served.version).set(1)
+            self.metrics.swapped_at.set_to_current_time()
+            self.metrics.swaps.inc()
+        return served
 
 
 def _warm_up(scorer: Scorer) -> None:

@@ -1,69 +1,59 @@
-"""The Open Inference Protocol v2 as this server speaks it: the only place that knows its JSON.
+"""The Open Inference Protocol v2 as this server speaks it: requests to columns, scores to answers.
 
-Every input column of the model is one input tensor: shape [B] or [B, 1]; of a multi-valued column
-[B, K], where null fills up rows with fewer than K ids. Elsewhere null means a missing value.
+Tensors may come as JSON or, by the protocol's binary extension, as bytes behind it; so may scores.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Sequence
-from typing import Any
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
-from stream_prune.artifact import ModelCard, ScoreError
+from serving import tensors
+from serving.errors import JSON, RequestError
+from serving.tensors import Tensor, Values
+from stream_prune.artifact import ModelCard
 from stream_prune.features import INTEGER, Categorical, Dense, FeatureSpec
-
-_INTEGERS = ("INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
-_FLOATS = ("FP32", "FP64")
-_DENSE_TYPES = (*_FLOATS, *_INTEGERS, "BOOL")
-_ID_TYPES = ("BYTES", *_INTEGERS, "BOOL")
 
 PLATFORM = "stream_prune"
 OUTPUT = "score"
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+BINARY = "application/octet-stream"
+BINARY_HEADER = "inference-header-content-length"
+
+Columns: TypeAlias = dict[str, Values]
+Scores: TypeAlias = npt.NDArray[np.float32]
 
 
-class Tensor(BaseModel):
-    """One input column: ``data`` in row-major order, flat or nested."""
+class Reply(NamedTuple):
+    """The body of an answer and what its headers say about it."""
 
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-    parameters: dict[str, Any] | None = None
+    body: bytes
+    media_type: str
+    headers: dict[str, str]
 
 
-class RequestedOutput(BaseModel):
+class Question(NamedTuple):
+    """Rows to score, and how their scores are to be told: ``reply(name, version, scores)``."""
+
+    columns: Columns
+    reply: Callable[[str, str, Scores], Reply]
+
+
+class RequestedOutput(msgspec.Struct):
     """An output that the client asks for; there is one, ``score``."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class InferRequest(BaseModel):
+class InferRequest(msgspec.Struct):
     """A batch of rows to score."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "inputs": [
-                        {
-                            "name": "carrier",
-                            "shape": [2],
-                            "datatype": "BYTES",
-                            "data": ["UA", "B6"],
-                        },
-                        {"name": "distance", "shape": [2], "datatype": "FP32", "data": [1400, 229]},
-                    ]
-                }
-            ]
-        }
-    )
 
     inputs: list[Tensor]
     id: str | None = None
@@ -71,136 +61,160 @@ class InferRequest(BaseModel):
     outputs: list[RequestedOutput] | None = None
 
 
-class OutputTensor(BaseModel):
-    """Probabilities, one a row."""
+class OutputTensor(msgspec.Struct, omit_defaults=True):
+    """Probabilities, one a row; without ``data`` they come as bytes behind the JSON."""
 
-    name: str = OUTPUT
+    name: str
     shape: list[int]
-    datatype: str = "FP32"
-    data: list[float]
+    datatype: str
+    parameters: dict[str, int] | None = None
+    data: list[float] | None = None
 
 
-class InferResponse(BaseModel):
+class InferResponse(msgspec.Struct, omit_defaults=True):
     """The scores of a request, all by the model version that it names."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     model_name: str
     model_version: str
-    id: str | None = None
     outputs: list[OutputTensor]
+    id: str | None = None
 
 
-class ErrorResponse(BaseModel):
-    """What went wrong; ``field`` and ``row`` say where, ``reason`` what is wrong with it."""
-
-    error: str
-    field: str | None = None
-    row: int | None = None
-    reason: str | None = None
-
-
-class RequestError(Exception):
-    """A request that the protocol refuses: ``field`` is the tensor or the JSON path."""
-
-    def __init__(self, reason: str, field: str | None = None) -> None:
-        self.reason, self.field = reason, field
-        super().__init__(reason if field is None else f"{field}: {reason}")
-
-
-def columns_of(request: InferRequest, spec: FeatureSpec) -> dict[str, list[Any]]:
-    """The raw columns of a request, by name, ready for the scorer.
+def question(
+    body: bytes, headers: Mapping[str, str], spec: FeatureSpec, most_rows: int
+) -> Question:
+    """What a request to ``infer`` asks.
 
     Raises:
-        RequestError: names the tensor and what is wrong with it.
+        RequestError: names the tensor or the place in the JSON, and what is wrong with it.
     """
-    for wanted in request.outputs or ():
-        if wanted.name != OUTPUT:
-            raise RequestError(f"is no output of this model: there is {OUTPUT!r}", wanted.name)
-    known: dict[str, Dense | Categorical] = {c.name: c for c in spec.dense}
-    known.update({c.name: c for c in spec.categorical})
-    columns: dict[str, list[Any]] = {}
+    kind, binary = headers.get("content-type"), headers.get(BINARY_HEADER)
+    head, tail = body, memoryview(b"")
+    if binary is not None:
+        if kind is not None and not (_is_json(kind) or kind.startswith(BINARY)):
+            raise unknown_type(kind, f"{BINARY} or {JSON}")
+        length = int(binary) if re.fullmatch(r"[0-9]{1,12}", binary) else -1
+        if not 0 <= length <= len(body):
+            reason = f"{binary!r:.40}: must be the number of the body's first bytes that are JSON"
+            raise RequestError(reason, BINARY_HEADER)
+        head, tail = body[:length], memoryview(body)[length:]
+    elif not _is_json(kind):
+        raise unknown_type(kind, JSON)
+    request = decode(head, InferRequest)
+    as_bytes = _wants_bytes(request)
+    columns = _columns(request, tail, spec, most_rows)
+
+    def reply(name: str, version: str, scores: Scores) -> Reply:
+        return _reply(name, version, request.id, scores, as_bytes)
+
+    return Question(columns, reply)
+
+
+def unknown_type(kind: str | None, allowed: str) -> RequestError:
+    """The refusal of a body that is neither JSON nor what else may come."""
+    return RequestError(f"is {kind or 'none'!r:.80}: must be {allowed}", "content-type", status=415)
+
+
+def _is_json(kind: str | None) -> bool:
+    return kind is not None and kind.partition(";")[0].strip().lower().endswith("json")
+
+
+T = TypeVar("T")
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """A JSON body as a structure.
+
+    Raises:
+        RequestError: it is no JSON, or not so structured: names the place.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _explain(body, kind)
+
+
+def _explain(body: bytes, kind: type[T]) -> T:
+    """Once more, slower: Python's parser knows NaN, so that the tensor with it can be named."""
+    try:
+        return msgspec.convert(json.loads(body), kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        raise RequestError(reason, place.strip("`.") or "body") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RequestError(f"is no JSON: {reason:.200}", "body") from None
+
+
+def _columns(request: InferRequest, tail: memoryview, spec: FeatureSpec, most_rows: int) -> Columns:
+    known: dict[str, Dense | Categorical] = {column.name: column for column in spec.dense}
+    known.update({column.name: column for column in spec.categorical})
+    columns: Columns = {}
     for tensor in request.inputs:
         column = known.get(tensor.name)
         if column is None:
             raise RequestError(
-                f"is no input of this model: they are {', '.join(known)}", tensor.name
+                f"is no input of this model: they are {', '.join(known)}", f"{tensor.name:.80}"
             )
         if tensor.name in columns:
             raise RequestError("is there twice", tensor.name)
-        columns[tensor.name] = _column(tensor, column)
+        tensors.check(tensor, column, most_rows)
+        size = _binary_size(tensor)
+        if size is None:
+            columns[tensor.name] = tensors.from_json(tensor, column)
+            continue
+        if size > len(tail):
+            reason = f"binary_data_size = {size}: only {len(tail)} bytes are left in the body"
+            raise RequestError(reason, tensor.name)
+        columns[tensor.name] = tensors.from_bytes(tensor, column, tail[:size])
+        tail = tail[size:]
+    if len(tail):
+        raise RequestError(f"{len(tail)} bytes belong to no tensor", "body")
     for name in known:
         if name not in columns:
             raise RequestError("is missing from the inputs", name)
     return columns
 
 
-def _column(tensor: Tensor, column: Dense | Categorical) -> list[Any]:
-    allowed = _DENSE_TYPES if isinstance(column, Dense) else _ID_TYPES
-    if tensor.datatype not in allowed:
-        raise RequestError(
-            f"datatype {tensor.datatype!r}: must be one of {', '.join(allowed)}", tensor.name
-        )
-    multi = isinstance(column, Categorical) and column.multi
-    shape = tensor.shape
-    fits = len(shape) == 2 if multi else len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-    if not fits or min(shape) < 0:
-        wanted = "[rows, most ids a row]" if multi else "[rows] or [rows, 1]"
-        raise RequestError(f"shape {shape}: must be {wanted}", tensor.name)
-    if shape[0] == 0:
-        raise RequestError(f"shape {shape}: there are no rows to score", tensor.name)
-    data = _flat(tensor)
-    if len(data) != math.prod(shape):
-        raise RequestError(
-            f"holds {len(data)} values, shape {shape} says {math.prod(shape)}", tensor.name
-        )
-    for at, value in enumerate(data):
-        if value is not None and not _is_a(value, tensor.datatype):
-            raise RequestError(f"data[{at}] = {value!r:.80}: is no {tensor.datatype}", tensor.name)
-    if tensor.datatype in _FLOATS:  # JSON writes 3.0 as 3; Arrow is strict about mixing them
-        data = [None if value is None else float(value) for value in data]
-    if not multi:
-        return data
-    width = shape[1]
-    rows = (data[row * width : (row + 1) * width] for row in range(shape[0]))
-    return [[value for value in row if value is not None] for row in rows]
+def _binary_size(tensor: Tensor) -> int | None:
+    size = None if tensor.parameters is None else tensor.parameters.get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or size < 0:
+        raise RequestError(f"binary_data_size = {size!r:.40}: must be 0 or more", tensor.name)
+    if tensor.data is not None:
+        raise RequestError("has data in the JSON and binary_data_size: give one", tensor.name)
+    return size
 
 
-def _flat(tensor: Tensor) -> list[Any]:
-    """The data in row-major order; nested data must be nested as the shape says."""
-    if not any(isinstance(value, list) for value in tensor.data):
-        return tensor.data
-    if len(tensor.shape) != 2:
-        raise RequestError(f"data is nested, shape {tensor.shape} is not", tensor.name)
-    for at, row in enumerate(tensor.data):
-        if not isinstance(row, list) or len(row) != tensor.shape[1]:
+def _wants_bytes(request: InferRequest) -> bool:
+    wanted = (request.parameters or {}).get("binary_data_output", False)
+    for output in request.outputs or ():
+        if output.name != OUTPUT:
             raise RequestError(
-                f"data[{at}]: must be a list of {tensor.shape[1]} values", tensor.name
+                f"is no output of this model: there is {OUTPUT!r}", f"{output.name:.80}"
             )
-    return [value for row in tensor.data for value in row]
+        wanted = (output.parameters or {}).get("binary_data", wanted)
+    if not isinstance(wanted, bool):
+        raise RequestError(f"{wanted!r:.40}: must be true or false", "binary_data_output")
+    return wanted
 
 
-def _is_a(value: Any, datatype: str) -> bool:
-    if datatype in _FLOATS:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
-    if datatype == "BYTES":
-        return type(value) is str
-    if datatype == "BOOL":
-        return type(value) is bool
-    bits = int(datatype.lstrip("UINT"))
-    low, high = (0, 2**bits) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    return type(value) is int and low <= value < high
+def _reply(
+    name: str, version: str, request_id: str | None, scores: Scores, as_bytes: bool
+) -> Reply:
+    tensor = OutputTensor(OUTPUT, [len(scores)], "FP32")
+    if not as_bytes:
+        tensor.data = scores.tolist()
+        answer = InferResponse(name, version, [tensor], request_id)
+        return Reply(msgspec.json.encode(answer), JSON, {})
+    content = scores.astype("<f4", copy=False).tobytes()
+    tensor.parameters = {"binary_data_size": len(content)}
+    head = msgspec.json.encode(InferResponse(name, version, [tensor], request_id))
+    return Reply(head + content, BINARY, {BINARY_HEADER: str(len(head))})
 
 
-def response(
-    name: str, version: str, request_id: str | None, scores: npt.NDArray[np.float32]
-) -> InferResponse:
-    """The answer to a request: ``scores`` [B] as one FP32 tensor."""
-    tensor = OutputTensor(shape=[len(scores)], data=scores.tolist())
-    return InferResponse(model_name=name, model_version=version, id=request_id, outputs=[tensor])
-
-
-def metadata(name: str, version: str, card: ModelCard) -> dict[str, Any]:
+def metadata(name: str, versions: list[str], card: ModelCard) -> dict[str, Any]:
     """The model's metadata: its input tensors and its output."""
     inputs: list[dict[str, Any]] = [
         {"name": column.name, "datatype": "FP64", "shape": [-1]} for column in card.spec.dense
@@ -211,30 +225,8 @@ def metadata(name: str, version: str, card: ModelCard) -> dict[str, Any]:
         inputs.append({"name": column.name, "datatype": datatype, "shape": shape})
     return {
         "name": name,
-        "versions": [version],
+        "versions": versions,
         "platform": PLATFORM,
         "inputs": inputs,
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1]}],
     }
-
-
-def score_error(error: ScoreError) -> ErrorResponse:
-    """A row or column that the scorer refuses."""
-    return ErrorResponse(error=str(error), field=error.column, row=error.row, reason=error.reason)
-
-
-def bad_request(error: RequestError) -> ErrorResponse:
-    """A tensor that the protocol refuses."""
-    return ErrorResponse(error=str(error), field=error.field, reason=error.reason)
-
-
-def malformed(problems: Sequence[Any]) -> ErrorResponse:
-    """A body that is no request: pydantic's first problem, in words."""
-    first = problems[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return wrong(field, first["msg"])
-
-
-def wrong(field: str, reason: str) -> ErrorResponse:
-    """A part of the request that is not as it must be."""
-    return ErrorResponse(error=f"{field}: {reason}", field=field, reason=reason)

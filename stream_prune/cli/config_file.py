@@ -21,10 +21,18 @@ def read(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
         ConfigError: a file is missing, no YAML, or no mapping; files extend each other in a circle;
             a change has no ``=`` or a key that can't be set.
     """
-    values = _extended(path, ())
+    return changed(_extended(path, ()), changes)
+
+
+def changed(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """``values`` with changes of the form ``key.key=value`` on top.
+
+    Raises:
+        ConfigError: a change has no ``=``, or a key that can't be set.
+    """
     for change in changes:
         values = merge(values, _change(change))
-    return values
+    return dict(values)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,67 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from requests_v2 import JSON, ROW, URL, changed, good, scores, tensors
 from small_model import SPEC, raw_rows
 
 from serving.app import create_app
 from serving.model_slot import ModelSlot
-
-URL = "/v2/models/ctr/infer"
-JSON = {"content-type": "application/json"}
-ROW = {
-    "distance": 1400.0,
-    "hour": 7,
-    "wind": -3.25,
-    "carrier": "c1",
-    "tail": 17,
-    "tags": ["t1", "t2"],
-}
-TYPES = {
-    "distance": "FP64",
-    "hour": "INT64",
-    "wind": "FP64",
-    "carrier": "BYTES",
-    "tail": "INT64",
-    "tags": "BYTES",
-}
-
-
-@pytest.fixture(scope="module")
-def slot(written):
-    slot = ModelSlot("ctr")
-    slot.load(written, "7")
-    return slot
-
-
-@pytest.fixture(scope="module")
-def client(slot):
-    with TestClient(create_app(slot), raise_server_exceptions=False) as client:
-        yield client
-
-
-def tensors(columns):
-    """Columns as v2 tensors; bags are filled up with nulls to one width."""
-    made = []
-    for name, values in columns.items():
-        shape, data = [len(values)], values
-        if name == "tags":
-            width = max(len(bag or []) for bag in values)
-            shape = [len(values), width]
-            data = [t for bag in values for t in [*(bag or []), *[None] * width][:width]]
-        made.append({"name": name, "shape": shape, "datatype": TYPES[name], "data": data})
-    return made
-
-
-def good():
-    return tensors({name: [value] for name, value in ROW.items()})
-
-
-def scores(answer):
-    assert answer.status_code == 200, answer.text
-    (output,) = answer.json()["outputs"]
-    assert (output["name"], output["datatype"]) == ("score", "FP32")
-    assert output["shape"] == [len(output["data"])]
-    return np.array(output["data"], np.float32)
 
 
 @given(rows=st.integers(1, 40), seed=st.integers(0, 2**16))
@@ -129,10 +73,6 @@ def test_before_a_model_is_loaded_the_server_lives_and_is_not_ready():
     ):
         assert answer.status_code == 503
         assert answer.json() == {"error": "model 'ctr' is not loaded yet"}
-
-
-def changed(name, **change):
-    return [{**t, **change} if t["name"] == name else t for t in good()]
 
 
 @pytest.mark.parametrize(
@@ -268,14 +208,7 @@ def test_a_fault_of_the_servers_shows_no_trace(client, slot, monkeypatch):
     def broken(columns):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(slot.live.scorer, "score", broken)
+    monkeypatch.setattr(slot.live.scorer, "scores_of", broken)
     answer = client.post(URL, json={"inputs": good()})
     assert answer.status_code == 500
     assert answer.json() == {"error": "the server failed; its log says why"}
-
-
-def test_the_openapi_page_describes_the_protocol(client):
-    schema = client.get("/openapi.json").json()
-    assert "/v2/models/{name}/infer" in schema["paths"]
-    responses = schema["paths"]["/v2/models/{name}/infer"]["post"]["responses"]
-    assert {"200", "400", "404", "503"} <= set(responses)

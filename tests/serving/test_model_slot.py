@@ -10,15 +10,10 @@ import time
 
 import httpx
 import pytest
-from small_model import raw_rows, trained
+from small_model import raw_rows
 
 from serving.model_slot import ModelSlot
 from stream_prune.errors import RunError
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory):
-    return trained(seed=5, steps=2).write(tmp_path_factory.mktemp("other") / "model")
 
 
 def test_a_loaded_model_is_live_and_the_one_before_it_is_kept(written, other):
@@ -101,11 +96,14 @@ def test_a_server_process_needs_no_torch_and_answers(written):
         import sys
         for name in ("torch", "mlflow", "apache_beam"):
             sys.modules[name] = None
-        from serving.app import listen, serve
+        from serving.app import create_app
+        from serving.config import ServingConfig
         from serving.model_slot import ModelSlot
+        from serving.server import listen, serve
         slot = ModelSlot("ctr")
         slot.load({str(written)!r}, "3")
-        serve(slot, listen("127.0.0.1", {port}))
+        config = ServingConfig()
+        serve(create_app(slot, config), listen("127.0.0.1", {port}), config)
     """
     server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     try:

@@ -1,0 +1,66 @@
+"""What a client is told when it cannot be answered: a status and a v2 error object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from starlette.responses import Response
+
+from stream_prune.artifact import ScoreError
+
+JSON = "application/json"
+
+
+class ErrorObject(msgspec.Struct, omit_defaults=True):
+    """The v2 error object; ``field`` and ``row`` say where, ``reason`` what is wrong with it."""
+
+    error: str
+    field: str | None = None
+    row: int | None = None
+    reason: str | None = None
+
+
+class RequestError(Exception):
+    """A request that is refused.
+
+    Args:
+        reason: what is wrong, and what must be.
+        field: the tensor, the header or the place in the JSON.
+        status: of the answer.
+        row: of the value, counted from 0.
+        headers: of the answer.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        field: str | None = None,
+        *,
+        status: int = 400,
+        row: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.reason, self.field, self.status, self.row = reason, field, status, row
+        self.headers = headers
+        super().__init__(reason if field is None else f"{field}: {reason}")
+
+
+def response(error: Exception) -> Response:
+    """The answer to a request that was refused: a RequestError or a ScoreError."""
+    if isinstance(error, RequestError):
+        reason = None if error.field is None else error.reason
+        told = ErrorObject(str(error), error.field, error.row, reason)
+        return answer(error.status, told, error.headers)
+    assert isinstance(error, ScoreError)
+    return answer(400, ErrorObject(str(error), error.column, error.row, error.reason))
+
+
+def answer(status: int, error: ErrorObject, headers: Mapping[str, str] | None = None) -> Response:
+    """An error object as an HTTP response."""
+    # A message may quote half a surrogate pair, which UTF-8 can't write.
+    for name in ("error", "field", "reason"):
+        text = getattr(error, name)
+        if text is not None:
+            setattr(error, name, text.encode(errors="replace").decode())
+    return Response(msgspec.json.encode(error), status, headers, media_type=JSON)
