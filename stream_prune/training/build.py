@@ -110,6 +110,7 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
         rows_lr=config.optimizer.rows_lr,
         guard=FiniteSteps(head, optimizer, MAX_DROPPED_STEPS) if controller is None else None,
         companion=shadow,
+        bfloat16=config.precision == "bfloat16",
     )
 
 

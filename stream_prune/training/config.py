@@ -119,6 +119,8 @@ class TrainingConfig:
         seed: of everything random.
         threads: of torch; results are bit-identical for equal numbers.
         device: auto, cpu or cuda.
+        precision: float32, or bfloat16: matrix products of the head are taken in bfloat16, which is
+            faster where the processor has it; weights, losses and updates stay float32.
         follow: tail the log until it ends, instead of ending with what is there.
         learn_rows: labelled rows after which nothing is learned any more: the model is frozen, and
             still scored and evaluated; None: it learns to the end.
@@ -135,6 +137,7 @@ class TrainingConfig:
     seed: int = 0
     threads: int = 1
     device: str = "auto"
+    precision: str = "float32"
     follow: bool = False
     learn_rows: int | None = None
     stop_rows: int | None = None
@@ -154,6 +157,7 @@ class TrainingConfig:
         at_least(1, threads=self.threads)
         positive(learn_rows=self.learn_rows, stop_rows=self.stop_rows)
         one_of(("auto", "cpu", "cuda"), device=self.device)
+        one_of(("float32", "bfloat16"), precision=self.precision)
         if self.elements is not None and self.sparsity is not None:
             raise ConfigError("elements: go without `sparsity`: a model is compacted or masked")
         policy = None if self.sparsity is None else self.sparsity.policy

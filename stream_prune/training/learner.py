@@ -77,6 +77,7 @@ class Learner:
         guard: drops the steps whose gradients are not finite, where no controller does.
         companion: what is trained and scored beside it; None: nothing.
         caution: multiplier of all rates, below 1 after the run has diverged.
+        bfloat16: the head multiplies in bfloat16; weights, losses and updates stay float32.
     """
 
     tables: EmbeddingTables
@@ -91,6 +92,7 @@ class Learner:
     guard: FiniteSteps | None = None
     companion: Companion | None = None
     caution: float = 1.0
+    bfloat16: bool = False
 
     @torch.inference_mode()
     def score(self, batch: MiniBatch) -> Probabilities:
@@ -206,8 +208,9 @@ class Learner:
         return cost._replace(macs_training=cost.macs_training + beside)
 
     def _logits(self, batch: MiniBatch, rows: Tensor) -> Tensor:
-        logits: Tensor = self.head(self._move(batch.dense), rows)
-        return logits
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits: Tensor = self.head(self._move(batch.dense), rows)
+        return logits.float()
 
     def _move(self, values: npt.NDArray[np.float32]) -> Tensor:
         """To the device; without waiting if the memory is pinned."""
