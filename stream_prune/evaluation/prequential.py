@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,7 @@ from stream_prune.evaluation.sums import Sums
 from stream_prune.stateful import State
 
 Floats = npt.NDArray[np.floating]
-Record = dict[str, float | int | None]
+Record = dict[str, Any]
 
 AT_INTERVALS = (
     *(f"sliding_{name}" for name in ("ne", "logloss", "auc", "calibration", "ece", "rce")),
@@ -132,6 +134,7 @@ class Prequential:
             "positives": self._all.positives,
             **_figures(self._all, whole, ""),
             "sliding_auc": self.sliding_auc(),
+            "reliability": {k: v.tolist() for k, v in whole.reliability()._asdict().items()},
             "warmup_rows": self.from_rows,
             **_figures(self._late, self._late_auc, "_after_warmup"),
         }

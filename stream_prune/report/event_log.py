@@ -11,7 +11,7 @@ from typing import Any
 from stream_prune.errors import RunError
 from stream_prune.training.journal import CLOCK
 
-NOT_EVENTS = frozenset({"start", "window", "churn", "end"})
+NOT_EVENTS = frozenset({"start", "window", "churn", "slices", "end"})
 """Kinds of journal lines that tell how the run goes on; every other kind is a decision."""
 
 COLUMNS = (

@@ -14,6 +14,8 @@ from stream_prune.report import event_log
 from stream_prune.report.comparison import COLUMNS, cells, verdict
 from stream_prune.report.figures import figures
 from stream_prune.report.run import Run
+from stream_prune.report.slices import COLUMNS as SLICE_COLUMNS
+from stream_prune.report.slices import slices
 
 
 def write_report(
@@ -30,8 +32,23 @@ def write_report(
     return path
 
 
-def render(runs: Sequence[Run], *, title: str, subtitle: str) -> str:
-    """The page as text."""
+def render(
+    runs: Sequence[Run],
+    *,
+    title: str,
+    subtitle: str = "",
+    refresh_ms: int = 0,
+    with_scripts: bool = True,
+) -> str:
+    """The page as text.
+
+    Args:
+        runs: what is compared.
+        title: of the page.
+        subtitle: below it; by default how many runs, and their event times.
+        refresh_ms: the page asks its server for what is new at this interval; 0: never.
+        with_scripts: without them it is what a page that is open takes its news from.
+    """
     from jinja2 import Environment
     from plotly.offline import get_plotlyjs
 
@@ -46,15 +63,19 @@ def render(runs: Sequence[Run], *, title: str, subtitle: str) -> str:
             columns=COLUMNS,
             rows=[{"name": run.name, "cells": cells(run)} for run in runs],
             verdicts=[text for text in map(verdict, runs) if text],
-            figures=drawn,
+            plots=[figure for figure in drawn if figure.over_time],
+            outcomes=[figure for figure in drawn if not figure.over_time],
+            slices=slices(runs),
+            slice_columns=SLICE_COLUMNS,
             events=_events(runs),
             event_columns=event_log.COLUMNS,
             numbers=event_log.NUMBERS,
             settings=[{"name": run.name, "text": _settings(run)} for run in runs],
             data=_inline(data),
             css=_part("page.css"),
-            js=_part("page.js"),
-            plotly=get_plotlyjs(),
+            refresh_ms=refresh_ms,
+            js=_part("page.js") if with_scripts else "",
+            plotly=get_plotlyjs() if with_scripts else "",
         )
     )
 

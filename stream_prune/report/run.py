@@ -125,6 +125,20 @@ class Run:
             for name in self.windows[-1]["rows_used"]
         }
 
+    @cached_property
+    def widths(self) -> dict[str, tuple[list[float], list[int]]]:
+        """Per group of units: times (ms) from which on it was so wide, and units."""
+        found: dict[str, tuple[list[float], list[int]]] = {}
+        for event in self.events:
+            before, after = (event.record.get(key) or {} for key in ("plan_before", "plan"))
+            for name, units in after.get("units", {}).items():
+                if not np.isfinite(event.time):
+                    continue
+                at, kept = found.setdefault(name, ([-np.inf], [before["units"][name]]))
+                at.append(event.time)
+                kept.append(units)
+        return found
+
     @property
     def span(self) -> tuple[datetime, datetime] | None:
         """First and last window end; None where there is no window yet."""

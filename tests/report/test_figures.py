@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_prune.report.figures import numbers, smooth
+from stream_prune.report.figure import numbers
+from stream_prune.report.over_time import smooth
 
 VALUES = st.lists(st.one_of(st.just(float("nan")), st.floats(0.1, 2.0)), min_size=1, max_size=40)
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -181,23 +178,3 @@ def test_a_broken_summary_is_refused_by_name(tmp_path: Path) -> None:
     (folder / "summary.json").write_text("{")
     with pytest.raises(RunError, match=r"summary\.json: cannot be read"):
         read_run(folder)
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize("extra", [[], ["--blink-settings=preferredColorScheme=0"]])
-def test_a_browser_draws_every_plot_with_a_clean_console(
-    page: Path, tmp_path: Path, extra: list[str]
-) -> None:
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path}", *extra, "--dump-dom"]
-    done = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert not re.findall(r"CONSOLE.*", done.stderr)
-    plots = len(json.loads(Page(page).json))
-    assert f'data-drawn="{plots}"' in done.stdout
-    assert done.stdout.count('class="main-svg"') >= plots
