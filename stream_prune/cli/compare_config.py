@@ -32,6 +32,10 @@ Changes = Annotated[dict[str, dict[str, Any]], BeforeValidator(_named)]
 """By name: values of dotted keys of the configuration, or nested mappings."""
 
 
+_OWN: dict[str, dict[str, Any]] = {"": {}}
+"""The base's own model, without a name."""
+
+
 class Comparison(Part):
     """A grid of runs over one mini-batch log.
 
@@ -51,7 +55,7 @@ class Comparison(Part):
     base: Path
     folder: Path
     set: dict[str, Any] = Field(default_factory=dict)
-    models: Changes = Field(default_factory=lambda: dict({"": {}}))
+    models: Changes = Field(default_factory=lambda: _OWN)
     policies: Annotated[Changes, Field(min_length=1)]
     budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from stream_prune.drift.cusum import Cusum
 from stream_prune.drift.detector import Detector
+from stream_prune.drift.input_monitor import InputMonitor
 from stream_prune.drift.slices import Slices
 from stream_prune.errors import ConfigError
 from stream_prune.stateful import State
@@ -18,6 +21,7 @@ from stream_prune.stateful import State
 Values = npt.NDArray[Any] | Tensor
 
 _EPSILON = 1e-7
+_LOSS = "loss"
 
 
 class DriftSignal(NamedTuple):
@@ -29,12 +33,14 @@ class DriftSignal(NamedTuple):
             an alarm.
         value: mean loss of the latest slice, NaN before the first.
         slices: slices completed so far.
+        sources: who has alarmed: ``loss``, and the inputs' monitors by their names.
     """
 
     alarm: bool
     severity: float
     value: float
     slices: int
+    sources: tuple[str, ...] = ()
 
 
 class DriftMonitor:
@@ -45,6 +51,9 @@ class DriftMonitor:
         slice_rows: labelled examples per slice.
         cooldown_rows: examples that the detector does not see at the start, after an alarm and
             after a reset: the loss moves then for reasons of its own.
+        inputs: label-free monitors by name, fed by :meth:`observe_inputs`.
+        need: so many of all monitors, that of the loss among them, must alarm.
+        within_rows: learned rows for which the alarm of one counts.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -55,7 +64,16 @@ class DriftMonitor:
         detector: Detector | None = None,
         slice_rows: int = 512,
         cooldown_rows: int = 8192,
+        inputs: Mapping[str, InputMonitor] | None = None,
+        need: int = 1,
+        within_rows: int = 4096,
     ) -> None:
+        self.inputs = dict(inputs or {})
+        if not 1 <= need <= 1 + len(self.inputs) or within_rows < 1:
+            raise ConfigError(
+                f"drift: need = {need} must be in [1, {1 + len(self.inputs)}], the number of "
+                f"monitors, and within_rows = {within_rows} positive"
+            )
         if slice_rows < 1 or cooldown_rows < 0:
             raise ConfigError(
                 f"drift: slice_rows = {slice_rows} must be positive and "
@@ -67,6 +85,23 @@ class DriftMonitor:
         self._waiting = cooldown_rows
         self._value = math.nan
         self._count = 0
+        self._need, self._within = need, within_rows
+        # Per monitor that has alarmed: its severity, and the rows for which that still counts.
+        self._votes: dict[str, tuple[float, int]] = {}
+
+    def observe_inputs(self, dense: Values, ids: npt.NDArray[np.int64], scores: Values) -> None:
+        """Show a batch to the label-free monitors, when it is scored.
+
+        An alarm is told by the next :meth:`observe`, which need not have these rows' labels.
+
+        Args:
+            dense: [B, N].
+            ids: [F, B]; of a multi-valued field its first one.
+            scores: [B] probabilities.
+        """
+        for name, monitor in self.inputs.items():
+            if monitor.observe(_array(dense), ids, _array(scores)) and self._waiting == 0:
+                self._votes[name] = monitor.severity, self._within
 
     def observe(self, labels: Values, scores: Values) -> DriftSignal:
         """Take in a batch by its logloss.
@@ -89,26 +124,38 @@ class DriftMonitor:
     def reset(self) -> None:
         """Start anew, after a cooldown: the model itself has been changed."""
         self.detector.reset()
-        self._slices.clear()
-        self._waiting = self._cooldown_rows
+        for monitor in self.inputs.values():
+            if monitor.statistic.of_model:
+                monitor.reset()
+        self._begin_cooldown()
 
     def _take(self, losses: npt.NDArray[np.float64]) -> DriftSignal:
         skipped = min(self._waiting, len(losses))
         self._waiting -= skipped
-        alarm = False
         for mean in self._slices.add(losses[skipped:]):
             self._value = mean
             self._count += 1
-            if self._waiting == 0 and self.detector.update(mean):
-                alarm = True
-                self._waiting = self._cooldown_rows
-        if alarm:
-            self._slices.clear()
-        severity = self.detector.severity if alarm else 0.0
-        return DriftSignal(alarm, severity, self._value, self._count)
+            if _LOSS not in self._votes and self.detector.update(mean):
+                self._votes[_LOSS] = self.detector.severity, self._within
+        votes = self._votes
+        if len(votes) < self._need:
+            left = {name: (found, rows - len(losses)) for name, (found, rows) in votes.items()}
+            self._votes = {name: vote for name, vote in left.items() if vote[1] > 0}
+            return DriftSignal(False, 0.0, self._value, self._count)
+        severity = votes[_LOSS][0] if _LOSS in votes else max(found for found, _ in votes.values())
+        self._begin_cooldown()
+        return DriftSignal(True, severity, self._value, self._count, tuple(votes))
+
+    def _begin_cooldown(self) -> None:
+        self._votes = {}
+        self._slices.clear()
+        self._waiting = self._cooldown_rows
 
     def state_dict(self) -> State:
         detector = {f"detector/{key}": value for key, value in self.detector.state_dict().items()}
+        inputs: State = {}
+        for name, monitor in self.inputs.items():
+            inputs |= {f"inputs/{name}/{key}": v for key, v in monitor.state_dict().items()}
         return {
             "kind": type(self.detector).__name__,
             "waiting": self._waiting,
@@ -116,7 +163,9 @@ class DriftMonitor:
             "slices": self._count,
             "slice_count": self._slices.count,
             "slice_total": self._slices.total,
+            "votes": json.dumps(self._votes),
             **detector,
+            **inputs,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -131,13 +180,16 @@ class DriftMonitor:
         self._value = float(values["value"])
         self._slices.count = int(values["slice_count"])
         self._slices.total = float(values["slice_total"])
-        self.detector.load_state_dict(
-            {
-                key.removeprefix("detector/"): value
-                for key, value in state.items()
-                if key.startswith("detector/")
-            }
-        )
+        self._votes = {
+            name: (vote[0], vote[1]) for name, vote in json.loads(values["votes"]).items()
+        }
+        self.detector.load_state_dict(_part(state, "detector/"))
+        for name, monitor in self.inputs.items():
+            monitor.load_state_dict(_part(state, f"inputs/{name}/"))
+
+
+def _part(state: State, start: str) -> State:
+    return {k.removeprefix(start): value for k, value in state.items() if k.startswith(start)}
 
 
 def _array(values: Values) -> npt.NDArray[np.float64]:

@@ -21,7 +21,7 @@ class ReplayedDetector:
     restart, so that both go on alike.
 
     Args:
-        kind: class name in ``river.drift``.
+        kind: class name in ``river.drift``, or ``binary.NAME`` in ``river.drift.binary``.
         settings: its arguments.
         scale: multiplies every value (river's bounds assume a range of about 1).
         history: values to remember at most.
@@ -38,7 +38,8 @@ class ReplayedDetector:
                 f"{kind}: scale = {scale} must be positive and history = {history} at least 2"
             )
         try:
-            self._class = getattr(importlib.import_module("river.drift"), kind)
+            home, _, name = f"river.drift.{kind}".rpartition(".")
+            self._class = getattr(importlib.import_module(home), name)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"the drift detector {kind} needs river: pip install 'stream-prune[stream]', "
@@ -61,7 +62,7 @@ class ReplayedDetector:
         if not math.isfinite(value):
             raise ValueError(f"{self._kind}: cannot take in {value}")
         self._inputs.append(value)
-        self._detector.update(value * self._scale)
+        self._feed(value)
         if self._detector.drift_detected:
             self._severity = _shift(list(self._inputs))
             self.reset()
@@ -74,7 +75,10 @@ class ReplayedDetector:
         self.reset()
         self._inputs.extend(inputs)
         for value in inputs:
-            self._detector.update(value * self._scale)
+            self._feed(value)
+
+    def _feed(self, value: float) -> None:
+        self._detector.update(value * self._scale)
 
     def state_dict(self) -> State:
         inputs = torch.tensor(list(self._inputs), dtype=torch.float64)

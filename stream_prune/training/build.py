@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adagrad, Adam, Optimizer
 
+from stream_prune.drift.monitor import DriftMonitor
 from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.tables import EmbeddingTables
 from stream_prune.errors import ConfigError
@@ -93,7 +94,8 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     cost = dense_cost(head, Example(example))
     shadow = _shadow(config, spec, tables, device, example)
     twin = None if shadow is None else shadow.twin
-    controller = _controller(config, head, optimizer, tables, example, twin)
+    monitor = None if config.drift is None else config.drift.build_monitor()
+    controller = _controller(config, head, optimizer, tables, example, twin, monitor)
     if shadow is not None and isinstance(controller, SparsityController):
         units = controller
         shadow.soft_weight = lambda: units.soft_weight
@@ -111,6 +113,7 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
         guard=FiniteSteps(head, optimizer, MAX_DROPPED_STEPS) if controller is None else None,
         companion=shadow,
         bfloat16=config.precision == "bfloat16",
+        monitor=monitor if monitor is not None and monitor.inputs else None,
     )
 
 
@@ -195,6 +198,7 @@ def _controller(
     tables: EmbeddingTables,
     example: tuple[Tensor, Tensor],
     twin: Twin | None,
+    monitor: DriftMonitor | None,
 ) -> Controller | None:
     sparsity, elements = config.sparsity, config.elements
     if elements is not None:
@@ -214,7 +218,7 @@ def _controller(
         policy=sparsity.build_policy(),
         budget=sparsity.budget,
         example=example,
-        drift=None if config.drift is None else config.drift.build_monitor(),
+        drift=monitor,
         criterion=sparsity.find_criterion(),
         tables=tables.tables,
         window_rows=sparsity.window_rows,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Optimizer
 
+from stream_prune.drift.monitor import DriftMonitor
 from stream_prune.embedding.tables import EmbeddingTables
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.cost import Cost
@@ -78,6 +79,8 @@ class Learner:
         companion: what is trained and scored beside it; None: nothing.
         caution: multiplier of all rates, below 1 after the run has diverged.
         bfloat16: the head multiplies in bfloat16; weights, losses and updates stay float32.
+        monitor: the controller's drift detection, which also sees what is scored; None: it needs
+            only labels and scores.
     """
 
     tables: EmbeddingTables
@@ -93,6 +96,7 @@ class Learner:
     companion: Companion | None = None
     caution: float = 1.0
     bfloat16: bool = False
+    monitor: DriftMonitor | None = None
 
     @torch.inference_mode()
     def score(self, batch: MiniBatch) -> Probabilities:
@@ -102,6 +106,11 @@ class Learner:
         rows = self.tables(batch.ids, batch.offsets)
         probabilities: Probabilities = torch.sigmoid(self._logits(batch, rows)).cpu().numpy()
         return probabilities
+
+    def watch(self, batch: MiniBatch, scores: Probabilities) -> None:
+        """Show the rows and the probabilities [B] just given to them to label-free detection."""
+        if self.monitor is not None:
+            self.monitor.observe_inputs(batch.dense, batch.first_ids(), scores)
 
     def learn(self, batch: MiniBatch, soft_targets: SoftTargets | None = None) -> None:
         """One optimizer step on a batch in which every row is labelled.

@@ -91,6 +91,7 @@ class Trainer:
         for batch in batches:
             with self._clock.phase("score"):
                 own.append(learner.score(batch))
+                learner.watch(batch, own[-1])
                 if learner.companion is not None:
                     reference.append(learner.companion.score(batch))
         scores = Scores(np.concatenate(own), np.concatenate(reference))
