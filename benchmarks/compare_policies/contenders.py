@@ -77,10 +77,8 @@ def contenders(stream: Stream) -> dict[str, Changes]:
         "static": units("static", warmup_rows=warmup),
         "static+steps": units("static", warmup_rows=warmup, shrink_steps=4),
         "ads": ads(),
-        "ads+at_once": ads(shrink_steps=1),
         "ads+steady": ads(steady=0.01, patience_windows=_windows(stream.rows(0.01), window)),
         "ads+no_severity": ads(severity_full=None),
-        "ads+less_regrow": ads(regrow_density=0.4),
         "ads+clock": ads(clock_rows=stream.rows(0.1)),
         "ads+guardrail": guarded | {"sparsity": guarded["sparsity"] | {"guardrail": {}}},
         "ads_shadow": shadow(),
@@ -95,7 +93,7 @@ def contenders(stream: Stream) -> dict[str, Changes]:
     }
 
 
-STANDARD_OPTIONS = ("ads_shadow+distil",)
+STANDARD_OPTIONS = ("static+steps", "ads+guardrail", "ads_shadow+distil")
 """Options that are always among what is compared."""
 
 

@@ -53,7 +53,7 @@ def _from(lowest: float, count: int = 6) -> tuple[float, ...]:
 LOGS = (
     Log("flights", "quickstart/dense.yaml", 336_776, _from(0.00035)),
     Log("ml-100k", "ml-100k.yaml", 100_000, _from(0.00125)),
-    Log("synthetic", "synthetic.yaml", 750_000, _from(0.0005), generated=True),
+    Log("synthetic", "synthetic.yaml", 750_000, _from(0.002), generated=True),
     Log("capacity-bound", "capacity-bound.yaml", 1_500_000, _from(0.00025), generated=True),
 )
 SHORT_LOGS = (
