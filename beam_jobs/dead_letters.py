@@ -10,13 +10,15 @@ from typing import Any
 from beam_jobs.kafka_records import Original
 
 UNDECODABLE, INVALID, LATE, DUPLICATES = "undecodable", "invalid", "late", "duplicates"
+UNMATCHED = "unmatched"
 
 
 @dataclass(frozen=True)
 class Letter:
     """One row: (partition, offset) is its key; ``record`` is the row as it was read.
 
-    ``kind`` is the counter that the row falls under: undecodable, invalid, late or duplicates.
+    ``kind`` is the counter that the row falls under: undecodable, invalid, late, duplicates or,
+    of clicks, unmatched.
     """
 
     partition: int

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from beam_jobs.join_options import JoinOptions
+from beam_jobs.join_rows import click_spec, with_columns
 from beam_jobs.log_of_source import log_of_source
 from beam_jobs.log_source import FileSource, find_files, find_format
 from beam_jobs.options import ReplayOptions
@@ -25,29 +29,57 @@ def open_source(options: ReplayOptions) -> FileSource:
         RunError: a file can't be read, or there is no row in any.
     """
     paths = find_files(options.files)
-    source = FileSource(paths, find_format(paths, options.format), options.csv)
-    first = source.open(0).schema
-    rows = False
-    for partition, path in enumerate(paths):
-        schema = source.open(partition).schema
-        rows = rows or source.has_rows(partition)
-        if schema is None or first is None:  # known only record by record
-            continue
-        _check_columns(options.spec, schema, str(path))
-        for name in options.spec.columns:
-            if schema.field(name).type != first.field(name).type:
-                raise ConfigError(
-                    f"{path}: column {name!r} has the type {schema.field(name).type}, in "
-                    f"{paths[0]} {first.field(name).type}: must be the same in all files of a log"
-                )
-    if not rows:
+    clicks: tuple[Path, ...] = ()
+    if options.join is not None:
+        clicks = find_files(options.join.files)
+        for path in clicks:
+            if path.resolve() in {other.resolve() for other in paths}:
+                raise ConfigError(f"join.files: {path} is among source.files too")
+    source = FileSource(
+        paths + clicks,
+        find_format(paths + clicks, options.format),
+        options.csv,
+        len(paths) if clicks else None,
+    )
+    numbers = range(len(paths))
+    _check_files(source, numbers, options.spec)
+    if options.join is not None:
+        spec = click_spec(options.join)
+        _check_files(source, range(len(paths), len(source.files)), spec)
+    if not any(source.has_rows(partition) for partition in numbers):
         raise RunError(f"source.files: no rows in {', '.join(str(path) for path in paths[:3])}")
     return source
 
 
-def _check_columns(spec: FeatureSpec, schema: pa.Schema, path: str) -> None:
+def _check_files(source: FileSource, partitions: range, spec: FeatureSpec) -> None:
+    joined = source.clicks_from is not None
+    first = source.open(partitions[0]).schema
+    for partition in partitions:
+        path, schema = source.files[partition], source.open(partition).schema
+        source.has_rows(partition)  # shows whether it can be read at all
+        if schema is None or first is None:  # known only record by record
+            continue
+        click = joined and partition >= (source.clicks_from or 0)
+        _check_columns(spec, schema, str(path), joined=joined, click=click)
+        for name in spec.columns:
+            if joined and not {name} <= {*first.names} & {*schema.names}:  # what the join fills in
+                continue
+            if schema.field(name).type != first.field(name).type:
+                raise ConfigError(
+                    f"{path}: column {name!r} has the type {schema.field(name).type}, in "
+                    f"{source.files[partitions[0]]} {first.field(name).type}: must be the same in "
+                    "all files of a log"
+                )
+
+
+def _check_columns(
+    spec: FeatureSpec, schema: pa.Schema, path: str, *, joined: bool, click: bool
+) -> None:
+    rows = pa.RecordBatch.from_pylist([], schema=schema)
+    if joined:
+        rows = with_columns(spec, rows, click=click)
     try:
-        encode(spec, pa.RecordBatch.from_pylist([], schema=schema))
+        encode(spec, rows)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -69,5 +101,12 @@ def create_log(options: ReplayOptions, source: FileSource) -> MiniBatchLog:
             "csv": {**asdict(source.csv), "null_values": list(source.csv.null_values)},
             "out_of_orderness_ms": options.out_of_orderness_ms,
             "max_jump_ms": options.max_jump_ms,
+            **({} if options.join is None else {"join": _joined(options.join, source)}),
         },
     )
+
+
+def _joined(options: JoinOptions, source: FileSource) -> dict[str, Any]:
+    told = asdict(options) | {"clicks_from": source.clicks_from}
+    del told["files"], told["max_pending"]  # its files are among the source's
+    return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from beam_jobs.join_options import JoinOptions
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.place import LogPlace
@@ -54,6 +55,7 @@ class ReplayOptions:
         max_bad_share: share of invalid and undecodable rows above which the job stops.
         epoch_rows: rows read in one micro-epoch.
         chunk_rows: rows of one Beam element.
+        join: where labels come from, if not with the events; None: with the events.
     """
 
     files: tuple[str, ...]
@@ -68,6 +70,7 @@ class ReplayOptions:
     max_bad_share: float = 0.01
     epoch_rows: int = 100_000
     chunk_rows: int = 8192
+    join: JoinOptions | None = None
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -92,3 +95,5 @@ class ReplayOptions:
                 raise ConfigError(f"{name} = {value}: must be 1 or more")
         if not 0 <= self.max_bad_share <= 1:
             raise ConfigError(f"max_bad_share = {self.max_bad_share}: must be in [0, 1]")
+        if self.join is not None:
+            self.join.check(self.spec)

@@ -22,6 +22,8 @@ from beam_jobs.dead_letters import INVALID, UNDECODABLE
 from beam_jobs.decode import Decode, Formats
 from beam_jobs.epoch_results import Wording, add_epoch
 from beam_jobs.epochs import MicroEpochs
+from beam_jobs.join import Join
+from beam_jobs.join_rows import ToJoinable
 from beam_jobs.log_source import UNREADABLE, FileSource, Range, ReadLog
 from beam_jobs.open_source import create_log, open_source
 from beam_jobs.options import ReplayOptions
@@ -56,6 +58,8 @@ class ToWindows(beam.PTransform):  # type: ignore[misc]
     def expand(self, ranges: Any) -> dict[str, Any]:
         read = ranges | "read" >> ReadLog(self._source)
         forms = Formats(csv=self._options.csv)
+        if self._options.join is not None:
+            return self._joined(read, forms)
         decoded = read.chunks | "decode" >> Decode(self._options.spec, forms)
         valid = decoded.decoded | "validate" >> Validate(self._options.spec)
         windowed = valid.validated | "assign windows" >> AssignWindows(self._options.window_ms)
@@ -65,6 +69,18 @@ class ToWindows(beam.PTransform):  # type: ignore[misc]
             INVALID: valid[INVALID],
             UNREADABLE: (read[UNREADABLE], decoded[UNREADABLE]) | "unreadable" >> beam.Flatten(),
         }
+
+    def _joined(self, read: Any, forms: Formats) -> dict[str, Any]:
+        assert self._options.join is not None
+        assert self._source.clicks_from is not None
+        found = read.chunks | "both kinds" >> ToJoinable(
+            self._options.spec, self._options.join, forms, self._source.clicks_from
+        )
+        windowed = found.pop("validated") | "assign windows" >> AssignWindows(
+            self._options.window_ms
+        )
+        unreadable = (read[UNREADABLE], found.pop(UNREADABLE)) | "unreadable" >> beam.Flatten()
+        return {"windowed": windowed, UNREADABLE: unreadable, **found}
 
 
 def replay(
@@ -89,17 +105,22 @@ def replay(
         log = create_log(options, source)
         writer = log.writer(0)
         done = Reconciliation()
-        for _, commit in log.commits(0):
+        commits = [commit for _, commit in log.commits(0)]
+        for commit in commits:
             done = done.plus(commit)
         if writer.last is not None and writer.last.end:
             return done
+        join = None if options.join is None else _join(options, source)
+        if join is not None:
+            writer.forget_states(join.restore(commits, log.read_state))
         buffer = WindowBuffer(
             options.window_ms,
             options.out_of_orderness_ms,
             range(len(source.files)),
             options.max_jump_ms,
-            writer.last,
+            writer.last if join is None else join.source(writer.last),
             keyed=options.spec.event_key is not None,
+            joined=join is not None,
         )
 
         def name(partition: int) -> str:
@@ -122,7 +143,8 @@ def replay(
             except RunError:
                 sink.leave_letters()
                 raise
-            for commit in sink.commit(buffer.close()):
+            closed = buffer.close()
+            for commit in sink.commit(closed if join is None else join.take_all(closed)):
                 done = done.plus(commit)
             clock = None if buffer.watermark == NEVER else buffer.watermark
             seconds = time.monotonic() - started
@@ -130,6 +152,12 @@ def replay(
     if done.rows != buffer.rows_read:
         raise RunError(f"{log.place}: {buffer.rows_read:,} rows were read, but {done}")
     return done
+
+
+def _join(options: ReplayOptions, source: FileSource) -> Join:
+    assert options.join is not None
+    clicks_from = source.clicks_from
+    return Join(options.window_ms, options.join, lambda numbers: numbers >= clicks_from)
 
 
 def plan(buffer: WindowBuffer, options: ReplayOptions) -> list[Range]:

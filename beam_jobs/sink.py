@@ -24,8 +24,9 @@ GROUP = 1000
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What became of every row that was read: ``rows`` is the sum of the five that follow it.
+    """What became of every row that was read: ``rows`` is the sum of the seven that follow it.
 
+    ``clicks`` gave a row its label in a join, ``unmatched`` ones have no impression there.
     ``unlabelled`` rows are good ones. ``windows`` counts commits, ``batches`` mini-batches.
     """
 
@@ -35,6 +36,8 @@ class Reconciliation:
     duplicates: int = 0
     invalid: int = 0
     undecodable: int = 0
+    clicks: int = 0
+    unmatched: int = 0
     unlabelled: int = 0
     windows: int = 0
     batches: int = 0
@@ -52,7 +55,9 @@ class Reconciliation:
         )
 
     def __str__(self) -> str:
-        parts = ("good", "late", "duplicates", "invalid", "undecodable")
+        parts = ["good", "late", "duplicates", "invalid", "undecodable"]
+        if self.clicks or self.unmatched:
+            parts += ["clicks", "unmatched"]
         told = " + ".join(f"{getattr(self, name):,} {name}" for name in parts)
         return f"{self.rows:,} rows = {told}; {self.unlabelled:,} of the good are unlabelled"
 
@@ -77,6 +82,7 @@ class LogSink:
         self._writer, self._header, self._source, self._shard = writer, header, source, shard
         self._letter_topic = letter_topic
         self._letters: list[Letter] = []
+        self._outlived: list[str] = []
 
     @property
     def waiting(self) -> int:
@@ -96,6 +102,8 @@ class LogSink:
         waiting = iter(windows)
         while commits := [self._write(window) for window in islice(waiting, GROUP)]:
             self._writer.commit(commits)
+            self._writer.forget_states(self._outlived)
+            self._outlived = []
             yield from commits
 
     def _write(self, window: ClosedWindow) -> Commit:
@@ -105,9 +113,12 @@ class LogSink:
         refs = tuple(self._writer.write_batch(end, i, batch) for i, batch in enumerate(batches))
         self._letters += window.letters
         self._write_letters(end)
+        state = tuple(self._writer.write_state(name, data) for name, data in window.state)
+        self._outlived += window.forget
         counts = dict.fromkeys(("late", "duplicates", "invalid", "undecodable"), 0)
+        counts.update(window.counts)
         for letter in self._letters:
-            counts[letter.kind] += 1
+            counts[letter.kind] = counts.get(letter.kind, 0) + 1
         self._letters = []
         counts["good"] = 0 if window.rows is None else window.rows.num_rows
         counts["unlabelled"] = 0 if window.rows is None else window.rows.column(LABEL).null_count
@@ -120,6 +131,7 @@ class LogSink:
             closed_at=window.closed_at,
             resume=window.resume,
             watermark=window.watermark,
+            state=state,
             counts=counts,
             end=window.end,
         )

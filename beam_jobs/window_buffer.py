@@ -43,6 +43,10 @@ class ClosedWindow:
         watermark: per partition with a good row before its resume offset, the watermark there (ms).
         end: no window follows.
         letters: the copies of events that are among the rows.
+        read: the rows as they were read, where a join asks for them.
+        counts: rows by what else became of them.
+        state: name and bytes of what a restart needs beside the offsets.
+        forget: names of state that is needed no more.
     """
 
     window_end: int
@@ -52,6 +56,20 @@ class ClosedWindow:
     watermark: dict[str, int]
     end: bool
     letters: tuple[Letter, ...] = ()
+    read: tuple[Decoded, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    state: tuple[tuple[str, bytes], ...] = ()
+    forget: tuple[str, ...] = ()
+
+    def told(
+        self, rows: pa.RecordBatch, mask: npt.NDArray[np.bool_], kind: str, reason: str
+    ) -> list[Letter]:
+        """A letter for each row [B] where ``mask`` [B] holds, with the row as it was read."""
+        chosen = rows.filter(pa.array(mask))
+        places = zip(
+            chosen.column(PARTITION).to_pylist(), chosen.column(OFFSET).to_pylist(), strict=True
+        )
+        return [_decoded_at(self.read, *place).letter(place[1], kind, reason) for place in places]
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class WindowBuffer:
             before it in its partition.
         last: the commit after which to go on; None for the start.
         keyed: rows have an event key, of which a window keeps one.
+        joined: a join takes what closes, and asks for the rows as they were read.
     """
 
     def __init__(
@@ -127,10 +146,11 @@ class WindowBuffer:
         last: Commit | None = None,
         *,
         keyed: bool = False,
+        joined: bool = False,
     ) -> None:
         self._length, self._slack = length_ms, out_of_orderness_ms
         self._most_ahead = max_jump_ms + out_of_orderness_ms
-        self._keyed = keyed
+        self._keyed, self._joined = keyed and not joined, joined
         self._open: dict[int, list[tuple[pa.RecordBatch, _Chunk]]] = {}
         self.open_rows = 0
         self.retaken = 0
@@ -170,7 +190,7 @@ class WindowBuffer:
             )
         chunk, jumped, by_ms = self._without_jumps(chunk, partition)
         record = _Chunk(decoded.start, partition.greatest)
-        if self._keyed:
+        if self._keyed or self._joined:
             record.decoded = decoded
         late = [self._add_piece(piece, partition, record, chunk.greatest) for piece in chunk.pieces]
         partition.offset = decoded.stop
@@ -292,6 +312,7 @@ class WindowBuffer:
             {name: time - self._slack for name, (_, time) in resume.items() if time != NEVER},
             end,
             letters,
+            tuple(chunk.decoded for _, chunk in parts if self._joined and chunk.decoded),
         )
 
 
@@ -307,13 +328,12 @@ def _without_copies(
     for number, offset in zip(
         copied.column(PARTITION).to_pylist(), copied.column(OFFSET).to_pylist(), strict=True
     ):
-        decoded = next(
-            chunk.decoded
-            for chunk in chunks
-            if chunk.decoded is not None
-            and chunk.decoded.partition == number
-            and chunk.decoded.start <= offset < chunk.decoded.stop
-        )
+        decoded = _decoded_at([chunk.decoded for chunk in chunks if chunk.decoded], number, offset)
         reason = "an event of the same key, which comes before it, is in the same window"
         letters.append(decoded.letter(offset, DUPLICATES, reason))
     return rows.filter(pa.array(~repeated)), tuple(letters)
+
+
+def _decoded_at(chunks: Iterable[Decoded], partition: int, offset: int) -> Decoded:
+    """The chunk that a row was read in."""
+    return next(c for c in chunks if c.partition == partition and c.start <= offset < c.stop)

@@ -153,6 +153,25 @@ class Produce(ProduceOptions):
     log: Source | None = None
 
 
+class Join(Part):
+    """Labels that come from other events: clicks or conversions of the impressions' keys.
+
+    Attributes:
+        files: Parquet or CSV files of the clicks; each is one partition.
+        attribution: how long after its impression a click counts; an impression without one is a
+            negative then.
+        time: column of a click's event time; by default that of the impressions.
+        key: column of the key of its impression; by default ``features.event_key``.
+        max_pending: most impressions that wait; past it the job stops.
+    """
+
+    files: tuple[str, ...]
+    attribution: Annotated[Duration, Field(gt=0)]
+    time: str | None = None
+    key: str | None = None
+    max_pending: Annotated[int, Field(ge=1)] = 5_000_000
+
+
 class Config(Part):
     """A whole configuration file; the keys of ``training`` stand at its top.
 
@@ -167,6 +186,7 @@ class Config(Part):
     source: Source | None = None
     features: Path | dict[str, Any] | None = None
     windows: Windows = Windows()
+    join: Join | None = None
     stream: Stream = Stream()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     produce: Produce | None = None

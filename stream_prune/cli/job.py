@@ -19,6 +19,7 @@ from stream_prune.errors import ConfigError, RunError
 from stream_prune.report.run import ENVIRONMENT
 
 if TYPE_CHECKING:
+    from beam_jobs.join_options import JoinOptions
     from beam_jobs.replay import Progress
     from beam_jobs.sink import Reconciliation
     from stream_prune.minibatch.place import LogPlace
@@ -57,6 +58,22 @@ def check_model(config: Config) -> None:
     build(config.training, config.spec())
 
 
+def join_options(config: Config) -> JoinOptions | None:
+    """The join of the configuration, if it has one."""
+    from beam_jobs.join_options import JoinOptions
+
+    if config.join is None:
+        return None
+    spec, join = config.spec(), config.join
+    return JoinOptions(
+        files=join.files,
+        time=join.time or spec.event_time,
+        key=join.key or spec.event_key or "",
+        attribution_ms=join.attribution,
+        max_pending=join.max_pending,
+    )
+
+
 def run_replay(config: Config, console: Console) -> Reconciliation:
     """Write the mini-batch log, or what is missing of it; says what became of every row."""
     from beam_jobs.options import CsvFormat, ReplayOptions
@@ -76,6 +93,7 @@ def run_replay(config: Config, console: Console) -> Reconciliation:
         format=source.format,
         csv=CsvFormat(source.delimiter, source.null_values),
         max_bad_share=config.max_bad_share,
+        join=join_options(config),
     )
     with progress(console, f"replay into {log}") as advance:
 

@@ -44,7 +44,8 @@ def told(log: LogPlace) -> str:
 
 def unused(counts: Reconciliation) -> int:
     """Rows that are no good ones: each is a dead letter."""
-    return counts.late + counts.duplicates + counts.invalid + counts.undecodable
+    bad = counts.late + counts.duplicates + counts.invalid + counts.undecodable
+    return bad + counts.unmatched
 
 
 def letters(log: LogPlace) -> str:

@@ -4,6 +4,7 @@
     commits/<shard>/<number>.json             ONE sequence of claims and commits per shard
     batches/<window end>-<shard>-<index>.arrow
     dead_letters/<window end>-<shard>-<epoch>.jsonl
+    state/<name>.arrow                        what a join keeps for a restart
     temporary/                                drafts of writers at work
 
 Every file is created exclusively (:mod:`stream_prune.minibatch.publish`). A claim takes a number of
@@ -47,7 +48,8 @@ class FolderLog:
         """
         path = Path(path)
         shards = [path / "commits" / str(shard) for shard in range(header.shards)]
-        folders = [path / "batches", path / "dead_letters", path / "temporary", *shards]
+        names = ("batches", "dead_letters", "state", "temporary")
+        folders = [*(path / name for name in names), *shards]
         for folder in folders:
             with told(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,10 @@ class FolderLog:
         """The file of a batch."""
         return self.path / "batches" / f"{name}.arrow"
 
+    def state_path(self, name: str) -> Path:
+        """The file of a piece of state."""
+        return self.path / "state" / f"{name}.arrow"
+
     def record(self, shard: int, number: int) -> Claim | Commit | None:
         """A record of a shard's sequence, None if there is none of that number yet.
 
@@ -169,15 +175,15 @@ class FolderLog:
         Raises:
             RunError: the file is missing, cut short or altered.
         """
-        path = self.batch_path(name)
-        with told(path):
-            data = _map(path)
-        if hashlib.sha256(data).hexdigest() != ref.digest:
-            raise RunError(
-                f"{path}: not the {ref.rows} rows that were committed ({len(data)} bytes with "
-                "another digest): restore the file, or replay the events into a new log"
-            )
-        return pa.ipc.open_file(data).get_batch(0)
+        return _read_arrow(self.batch_path(name), ref.digest, f"the {ref.rows} rows")
+
+    def read_state(self, name: str, digest: str) -> pa.RecordBatch:
+        """What a commit names as state (memory-mapped), after its digest was verified.
+
+        Raises:
+            RunError: the file is missing, cut short or altered.
+        """
+        return _read_arrow(self.state_path(name), digest, "the state")
 
     def read(self, name: BatchName, ref: BatchRef, spec: FeatureSpec) -> MiniBatch:
         """A batch as arrays, after its digest was verified.
@@ -191,6 +197,17 @@ class FolderLog:
     def schema(self) -> pa.Schema:
         """The columns of every batch."""
         return schema(self.spec)
+
+
+def _read_arrow(path: Path, digest: str, what: str) -> pa.RecordBatch:
+    with told(path):
+        data = _map(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise RunError(
+            f"{path}: not {what} that were committed ({len(data)} bytes with another digest): "
+            "restore the file, or replay the events into a new log"
+        )
+    return pa.ipc.open_file(data).get_batch(0)
 
 
 def _map(path: Path) -> pa.Buffer:

@@ -40,6 +40,7 @@ class FolderLogWriter:
         self._temporary = log.path / "temporary"
         self._written: dict[BatchName, BatchRef] = {}
         self._drafts: dict[BatchName, Draft] = {}  # of those that have no name yet
+        self._states: dict[str, tuple[str, Draft]] = {}  # digest, and the file without its name
         self._letters: list[Draft] = []  # have their names, are not yet durable
         self._claim()
         self._clean_up()
@@ -73,6 +74,32 @@ class FolderLogWriter:
             self._drafts[name] = self._draft(path, data)
         self._written[name] = ref
         return ref
+
+    def write_state(self, name: str, data: bytes) -> tuple[str, str]:
+        """Keep an Arrow file that a restart needs; it gets its name with the commit that names it.
+
+        Returns:
+            What the commit calls it, and its SHA-256 (hex).
+
+        Raises:
+            StaleWriter: a newer writer has claimed the shard.
+            RunError: the file can't be written.
+        """
+        self._check_claim()
+        digest = hashlib.sha256(data).hexdigest()
+        self._states[name] = digest, self._draft(self._log.state_path(name), data)
+        return name, digest
+
+    def forget_states(self, names: Iterable[str]) -> None:
+        """Remove what no restart needs any more.
+
+        Raises:
+            RunError: a file can't be removed.
+        """
+        for name in names:
+            path = self._log.state_path(name)
+            with told(path):
+                path.unlink(missing_ok=True)
 
     def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
         """Keep what can't be learned from: one JSON line a letter, sorted by its position.
@@ -139,15 +166,17 @@ class FolderLogWriter:
         self._check_claim()
         self._check_commits(commits)
         try:
+            self._publish_states()
             self._publish_batches([_name(c, ref) for c in commits for ref in c.batches])
             if self._letters:
                 self._require_claim(sync_files(self._letters))
                 sync_folder(self._log.path / "dead_letters")
             self._require_claim(self._append(commits))
         finally:
-            for pending in self._drafts.values():
+            for pending in [*self._drafts.values(), *(made for _, made in self._states.values())]:
                 pending.discard()
             self._drafts.clear()
+            self._states.clear()
             self._written.clear()
             self._letters.clear()
 
@@ -158,6 +187,9 @@ class FolderLogWriter:
             for index, ref in enumerate(commit.batches):
                 if ref.index != index or self._written.get(_name(commit, ref)) != ref:
                     raise ValueError(f"batch {_name(commit, ref)} was not written as {ref}")
+            for name, digest in commit.state:
+                if self._states.get(name, ("",))[0] != digest:
+                    raise ValueError(f"state {name} was not written with the digest {digest}")
 
     def _publish_batches(self, names: Sequence[BatchName]) -> None:
         drafts = [self._drafts[name] for name in names if name in self._drafts]
@@ -169,6 +201,17 @@ class FolderLogWriter:
                 self._require_content(made.path, made.file.read_bytes())
         if names:
             sync_folder(self._log.path / "batches")
+
+    def _publish_states(self) -> None:
+        drafts = [made for _, made in self._states.values()]
+        if not drafts:
+            return
+        self._require_claim(sync_files(drafts))
+        for made in drafts:
+            if not made.link():
+                self._check_claim()
+                self._require_content(made.path, made.file.read_bytes())
+        sync_folder(drafts[0].path.parent)
 
     def _claim(self) -> None:
         while True:

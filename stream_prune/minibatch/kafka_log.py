@@ -196,14 +196,26 @@ class KafkaLog:
         """
         if ref.position is None:
             raise ValueError(f"batch {name}: {ref} is no reference of a log in Kafka")
-        reader = self._batch_reader(name.shard, ref.position)
-        for message in reader.read(ref.position, ref.position + 1):
-            digest = hashlib.sha256(message.value).hexdigest()
-            if dict(message.headers).get(NAME) == str(name).encode() and digest == ref.digest:
+        return self._read(name.shard, ref.position, str(name), ref.digest, f"the {ref.rows} rows")
+
+    def read_state(self, name: str, digest: str) -> pa.RecordBatch:
+        """What a commit names as state, after its digest was verified.
+
+        Raises:
+            RunError: it is not there any more, or altered; the brokers do not answer.
+        """
+        written, _, position = name.rpartition("@")
+        shard = int(written.split("-")[1])
+        return self._read(shard, int(position), written, digest, "the state")
+
+    def _read(self, shard: int, at: int, name: str, digest: str, what: str) -> pa.RecordBatch:
+        for message in self._batch_reader(shard, at).read(at, at + 1):
+            same = hashlib.sha256(message.value).hexdigest() == digest
+            if same and dict(message.headers).get(NAME) == name.encode():
                 return pa.ipc.open_file(pa.py_buffer(message.value)).get_batch(0)
         raise RunError(
-            f"{self.at}: batch {name}: not the {ref.rows} rows that were committed lie at offset "
-            f"{ref.position}: replay the events into a new log"
+            f"{self.at}: {name}: not {what} that were committed lie at offset {at}: replay the "
+            "events into a new log"
         )
 
     def read(self, name: BatchName, ref: BatchRef, spec: FeatureSpec) -> MiniBatch:

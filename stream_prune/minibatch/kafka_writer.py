@@ -57,6 +57,7 @@ class KafkaLogWriter:
         self.shard = shard
         self._log = log
         self._written: dict[BatchName, tuple[BatchRef, bytes]] = {}
+        self._states: dict[str, tuple[str, bytes]] = {}
         self._letters: dict[int, list[tuple[bytes, bytes]]] = {}
         self._producer: KafkaProducer | None = None
         self._stale: StaleWriter | None = None
@@ -89,6 +90,23 @@ class KafkaLogWriter:
             )
         self._written[name] = ref, data
         return ref
+
+    def write_state(self, name: str, data: bytes) -> tuple[str, str]:
+        """Keep an Arrow file that a restart needs, for the commit that names it.
+
+        Returns:
+            What the commit calls it (the log adds the place), and its SHA-256 (hex).
+
+        Raises:
+            StaleWriter: a newer writer has been seen.
+        """
+        self._require_claim()
+        digest = hashlib.sha256(data).hexdigest()
+        self._states[name] = digest, data
+        return name, digest
+
+    def forget_states(self, names: Iterable[str]) -> None:
+        """Nothing: single messages of a topic can't be removed."""
 
     def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
         """Keep what can't be learned from, for the commit of ``window_end``.
@@ -139,6 +157,7 @@ class KafkaLogWriter:
             self._until_settled(lambda: self._send(commits))
         finally:
             self._written.clear()
+            self._states.clear()
             self._letters.clear()
 
     def close(self) -> None:
@@ -155,6 +174,9 @@ class KafkaLogWriter:
                 name = BatchName(commit.window_end, commit.shard, ref.index)
                 if ref.index != index or self._written.get(name, (None,))[0] != ref:
                     raise ValueError(f"batch {name} was not written as {ref}")
+            for state, digest in commit.state:
+                if self._states.get(state, ("",))[0] != digest:
+                    raise ValueError(f"state {state} was not written with the digest {digest}")
 
     def _send(self, commits: Sequence[Commit]) -> None:
         """One transaction: batches and letters, then the records that say where batches lie."""
@@ -169,12 +191,18 @@ class KafkaLogWriter:
             name: self._put(BATCHES, self._written[name][1], headers=[("name", str(name).encode())])
             for name in names
         }
+        states = {
+            name: self._put(BATCHES, self._states[name][1], headers=[("name", name.encode())])
+            for commit in commits
+            for name, _ in commit.state
+        }
         for commit in commits:
             for key, letter in self._letters.get(commit.window_end, ()):
                 self._put(DEAD_LETTERS, letter, key=key)
         sender.flush(timeout=self._log.at.patience_s)
         at = {name: int(future.get(timeout=0).offset) for name, future in futures.items()}
-        placed = [_placed(commit, at) for commit in commits]
+        kept = {name: int(future.get(timeout=0).offset) for name, future in states.items()}
+        placed = [_placed(commit, at, kept) for commit in commits]
         records = [self._put(COMMITS, commit.to_json().encode()) for commit in placed]
         sender.commit_transaction()
         for record in records:
@@ -293,13 +321,14 @@ class KafkaLogWriter:
             time.sleep(random.uniform(0, _PAUSE_S))
 
 
-def _placed(commit: Commit, at: Mapping[BatchName, int]) -> Commit:
-    """The commit with the offset of each of its batches."""
+def _placed(commit: Commit, at: Mapping[BatchName, int], kept: Mapping[str, int]) -> Commit:
+    """The commit with the offset of each of its batches, and of its state after an ``@``."""
     refs = (
         replace(ref, position=at[BatchName(commit.window_end, commit.shard, ref.index)])
         for ref in commit.batches
     )
-    return replace(commit, batches=tuple(refs))
+    state = tuple((f"{name}@{kept[name]}", digest) for name, digest in commit.state)
+    return replace(commit, batches=tuple(refs), state=state)
 
 
 def _messages(letters: Iterable[Mapping[str, Any]]) -> list[tuple[bytes, bytes]]:

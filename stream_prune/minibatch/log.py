@@ -32,6 +32,12 @@ class LogWriter(Protocol):
     def write_dead_letters(self, window_end: int, letters: Iterable[Mapping[str, Any]]) -> None:
         """Keep what can't be learned from, with the commit of ``window_end``."""
 
+    def write_state(self, name: str, data: bytes) -> tuple[str, str]:
+        """Keep an Arrow file for the commit that names it; returns what it is named there."""
+
+    def forget_states(self, names: Iterable[str]) -> None:
+        """Remove what was written under these names; no restart needs it any more."""
+
     def leave_dead_letters(self, letters: Iterable[Mapping[str, Any]]) -> None:
         """Show letters that no commit will name, because the job stops; the next writes them."""
 
@@ -69,6 +75,9 @@ class MiniBatchLog(Protocol):
 
     def read_arrow(self, name: BatchName, ref: BatchRef) -> pa.RecordBatch:
         """A batch as written, its digest verified."""
+
+    def read_state(self, name: str, digest: str) -> pa.RecordBatch:
+        """What a commit names as state, its digest verified."""
 
     def read(self, name: BatchName, ref: BatchRef, spec: FeatureSpec) -> MiniBatch:
         """A batch as arrays, its digest verified."""

@@ -12,6 +12,7 @@ import pytest
 from log_builder import LENGTH, SPEC, commit, record, rows, write
 
 from stream_prune.errors import ConfigError, RunError
+from stream_prune.minibatch.arrow_file import arrow_file
 from stream_prune.minibatch.batch import BatchName, MiniBatch
 from stream_prune.minibatch.commit import BatchRef, Commit
 from stream_prune.minibatch.header import LogHeader
@@ -144,6 +145,26 @@ def test_dead_letters_come_with_their_commit_once_each(log, at):
     commit(second, 3000)
     assert [found["offset"] for found in at.letters()] == [3, 2, 9, 10, 11]
     assert at.letters()[0] == letter(3, "A.csv")
+
+
+def test_state_is_kept_with_the_commit_that_names_it(log, at):
+    writer = log.writer(0)
+    kept = pa.record_batch({"key": pa.array([1, 2, 3])})
+    data = arrow_file(kept, kept.schema)
+    writer.write_state("2000-0-lost", data)
+    commit(writer, 2000)
+    state = (writer.write_state("3000-0-kept", data),)
+    with pytest.raises(ValueError, match="state 3000-0-other was not written"):
+        commit(writer, 3000, state=(("3000-0-other", "ab"),))
+    state = (writer.write_state("3000-0-kept", data),)
+    commit(writer, 3000, state=state)
+    ((name, digest),) = log.writer(0).last.state
+    found = open_log(at.place)
+    assert found.read_state(name, digest).equals(kept)
+    with pytest.raises(RunError, match="not the state that were committed"):
+        found.read_state(name, "ab")
+    writer = log.writer(0)
+    writer.forget_states(["3000-0-kept", "never-0-there"])
 
 
 def test_letters_of_a_job_that_stops_can_be_read(log, at):

@@ -1,0 +1,195 @@
+"""The join: closed windows of impressions and clicks in, closed windows of labelled rows out.
+
+A window of the source holds the impressions and the clicks of its span of time, in the one order
+that a window has. Once the clock is a whole attribution past a window's end, all clicks that may
+count for it are known, and it goes out: label 1 for an impression with a click, else 0. So the
+source's window S lets the window S - A go, A being the attribution in whole windows, and its commit
+says where to read on after S.
+
+What a restart needs beside that is written once a window: the impressions of S that wait, and the
+keys that its clicks matched. The commits of the last A windows name these snapshots; together they
+are the state, and no event is read again that was in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from beam_jobs.dead_letters import DUPLICATES, LATE, UNMATCHED
+from beam_jobs.join_options import JoinOptions
+from beam_jobs.pending import Mask, Pending
+from beam_jobs.window_buffer import ClosedWindow
+from stream_prune.errors import RunError
+from stream_prune.features import EVENT_KEY, EVENT_TIME, LABEL, PARTITION
+from stream_prune.minibatch.arrow_file import arrow_file
+from stream_prune.minibatch.commit import Commit
+
+IMPRESSIONS, CLICKS = "impressions", "clicks"
+_KEYS = pa.schema([(EVENT_KEY, pa.int64())])
+
+
+class Join:
+    """The state of one shard.
+
+    Args:
+        length_ms: of a window.
+        options: of the join.
+        is_click: for partition numbers [B], which of them are partitions of clicks [B].
+        shard: in the names of snapshots.
+    """
+
+    def __init__(
+        self,
+        length_ms: int,
+        options: JoinOptions,
+        is_click: Callable[[np.ndarray], Mask],
+        *,
+        shard: int = 0,
+    ) -> None:
+        self._length, self._options, self._is_click = length_ms, options, is_click
+        self._shard = shard
+        self.delay_ms = -(-options.attribution_ms // length_ms) * length_ms
+        """From the window that goes out to the one that comes in (ms)."""
+        self.pending = Pending(options.attribution_ms)
+        self._rows: dict[int, pa.RecordBatch] = {}
+
+    def source(self, last: Commit | None) -> Commit | None:
+        """The last commit as the window buffer has to see it: closed as far as the source is."""
+        if last is None:
+            return None
+        return replace(last, window_end=last.window_end + self.delay_ms)
+
+    def restore(
+        self, commits: Iterable[Commit], read: Callable[[str, str], pa.RecordBatch]
+    ) -> list[str]:
+        """Take up the state that the commits of a shard have left.
+
+        Args:
+            commits: all that are there, in order.
+            read: a snapshot by name and digest.
+
+        Returns:
+            Names of snapshots that are needed no more, which a killed run may not have removed.
+        """
+        found = list(commits)
+        if not found:
+            return []
+        last = found[-1].window_end
+        outlived = []
+        for commit in found:
+            if commit.window_end <= last - self.delay_ms:
+                outlived += [name for name, _ in commit.state]
+                continue
+            window_end = commit.window_end + self.delay_ms
+            for name, digest in commit.state:
+                rows = read(name, digest)
+                if f"-{IMPRESSIONS}" in name:
+                    self._add(rows, window_end)
+                else:
+                    self.pending.mark(rows.column(EVENT_KEY).to_numpy())
+        return outlived
+
+    def take_all(self, windows: Iterable[ClosedWindow]) -> Iterator[ClosedWindow]:
+        """:meth:`take` for one after the other."""
+        for window in windows:
+            yield from self.take(window)
+
+    def take(self, closed: ClosedWindow) -> Iterator[ClosedWindow]:
+        """Put a closed window of the source in; gives the window that goes out, at the end more.
+
+        Raises:
+            RunError: too many impressions wait.
+        """
+        letters, state, clicks = list(closed.letters), [], 0
+        if closed.rows is not None:
+            impressions, found = self._split(closed.rows)
+            fresh = self._add(impressions, closed.window_end)
+            kept = impressions.filter(pa.array(fresh))
+            again = "an impression of the same key waits for its clicks already"
+            letters += closed.told(impressions, ~fresh, DUPLICATES, again)
+            verdict = self.pending.click(_ints(found, EVENT_KEY), _ints(found, EVENT_TIME))
+            clicks = int(verdict.matched.sum())
+            for mask, kind, reason in (
+                (verdict.again, DUPLICATES, "its impression has a click before it"),
+                (verdict.late, LATE, "it comes after the attribution of its impression"),
+                (verdict.alone, UNMATCHED, "no impression of its key comes before it and waits"),
+            ):
+                letters += closed.told(found, mask, kind, reason)
+            matched = pa.record_batch([found.column(EVENT_KEY)], schema=_KEYS)
+            matched = matched.filter(pa.array(verdict.matched))
+            state = [
+                (f"{closed.window_end}-{self._shard}-{what}", arrow_file(rows, rows.schema))
+                for what, rows in ((IMPRESSIONS, kept), (CLICKS, matched))
+                if rows.num_rows
+            ]
+        out = self._release(closed.window_end - self.delay_ms)
+        more = self._after(closed) if closed.end else []
+        yield replace(
+            closed,
+            window_end=closed.window_end - self.delay_ms,
+            rows=out,
+            letters=tuple(letters),
+            read=(),
+            end=closed.end and not more,
+            counts={"clicks": clicks},
+            state=tuple(state),
+            forget=self._outlived(closed, closed.window_end - self.delay_ms, not more),
+        )
+        for window_end in more:
+            yield replace(
+                closed,
+                window_end=window_end,
+                rows=self._release(window_end),
+                letters=(),
+                read=(),
+                end=window_end == more[-1],
+                forget=self._outlived(closed, window_end, window_end == more[-1]),
+            )
+
+    def _split(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        clicks = self._is_click(_ints(rows, PARTITION))
+        return rows.filter(pa.array(~clicks)), rows.filter(pa.array(clicks))
+
+    def _add(self, impressions: pa.RecordBatch, window_end: int) -> Mask:
+        keys, times = _ints(impressions, EVENT_KEY), _ints(impressions, EVENT_TIME)
+        fresh = self.pending.add(keys, times, window_end)
+        if len(self.pending) > self._options.max_pending:
+            raise RunError(
+                f"join: {len(self.pending):,} impressions wait for their clicks at window "
+                f"{window_end}, more than join.max_pending = {self._options.max_pending:,} allows: "
+                "raise it, or make join.attribution shorter"
+            )
+        if fresh.any():
+            self._rows[window_end] = impressions.filter(pa.array(fresh))
+        return fresh
+
+    def _release(self, window_end: int) -> pa.RecordBatch | None:
+        rows = self._rows.pop(window_end, None)
+        if rows is None:
+            return None
+        label = pa.array(self.pending.release(window_end).astype(np.float32))
+        return rows.set_column(rows.schema.get_field_index(LABEL), rows.schema.field(LABEL), label)
+
+    def _after(self, closed: ClosedWindow) -> Sequence[int]:
+        """The windows that still go out when the source has ended."""
+        last = self.pending.last_window
+        if last is None:
+            return []
+        return range(closed.window_end - self.delay_ms + self._length, last + 1, self._length)
+
+    def _outlived(self, closed: ClosedWindow, gone: int, last: bool) -> tuple[str, ...]:
+        """Names of the snapshots that nobody needs once a window has gone out: its own.
+
+        With the last window of all, those of every window that came in after it too.
+        """
+        until = closed.window_end if closed.end and last else gone
+        ends = range(gone, until + 1, self._length)
+        return tuple(f"{e}-{self._shard}-{what}" for e in ends for what in (IMPRESSIONS, CLICKS))
+
+
+def _ints(rows: pa.RecordBatch, name: str) -> np.ndarray:
+    return np.asarray(rows.column(name).to_numpy()).astype(np.int64)

@@ -1,0 +1,54 @@
+"""What the join is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_prune.errors import ConfigError
+from stream_prune.features import FeatureSpec
+
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """Impressions get their labels from clicks (or conversions) of the same key.
+
+    Attributes:
+        files: of the clicks: paths, folders or patterns; each file is a partition.
+        time: column of a click's event time.
+        key: column of the key of the impression that it belongs to.
+        attribution_ms: a click counts up to so long after its impression (ms); then an impression
+            without one is a negative.
+        max_pending: most impressions that wait for their clicks; past it the job stops.
+    """
+
+    files: tuple[str, ...]
+    time: str
+    key: str
+    attribution_ms: int
+    max_pending: int = 5_000_000
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ConfigError("join.files = []: must name at least one file, folder or pattern")
+        if self.time == self.key:
+            raise ConfigError(f"join.key = {self.key!r}: must be another column than join.time")
+        for name, value in (
+            ("attribution", self.attribution_ms),
+            ("max_pending", self.max_pending),
+        ):
+            if value < 1:
+                raise ConfigError(f"join.{name} = {value}: must be 1 or more")
+
+    def check(self, spec: FeatureSpec) -> None:
+        """Raises ConfigError unless it goes with the impressions' columns."""
+        if spec.event_key is None:
+            raise ConfigError(
+                "join: impressions have no key: name its column, features.event_key, which clicks "
+                f"have as {self.key!r}"
+            )
+        if spec.label_delay_ms < self.attribution_ms:
+            raise ConfigError(
+                f"features.label_delay = {spec.label_delay_ms}ms: must be at least "
+                f"join.attribution ({self.attribution_ms}ms), or a label would be used before it "
+                "is known"
+            )
