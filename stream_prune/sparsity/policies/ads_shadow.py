@@ -60,8 +60,8 @@ class ADSShadow:
 
     Seen in benchmarks/policies.py (four logs, three seeds, each at its own best rate): prequential
     NE 1.7 to 5.0 % above dense, behind ``ads`` everywhere; each derivation is a prune at once. Soft
-    targets took .4 to 2.3 % off on three logs and cost .9 % on the capacity-bound one, so they are
-    off by default.
+    targets took .4 to .6 % off on two logs and cost .3 and .9 % on the two whose drifts were
+    planted, so they are off by default.
 
     Differs from the paper in: drift and a guardrail may end the wait, one global threshold spreads
     the budget over the layers, the derived model learns at a raised rate. No figure of the paper
