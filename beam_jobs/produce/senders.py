@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -103,19 +104,28 @@ class ConfluentSender:
                 raise self._trouble(error) from None
 
     def ends(self, topic: str) -> list[int]:
+        from confluent_kafka import KafkaException
+
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return self._ends(topic)
+            except KafkaException as error:  # a topic that was just made may have no leader yet
+                if time.monotonic() > deadline:
+                    raise self._trouble(error) from None
+                time.sleep(0.1)
+
+    def _ends(self, topic: str) -> list[int]:
         from confluent_kafka import KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
-        try:
-            found = self._admin.list_topics(topic, timeout=ANSWER_S).topics[topic]
-            if found.error is not None:
-                raise KafkaException(found.error)
-            last = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            wanted = {TopicPartition(topic, p): last for p in found.partitions}
-            listed = self._admin.list_offsets(wanted, request_timeout=ANSWER_S)
-            offsets = {place.partition: asked.result().offset for place, asked in listed.items()}
-        except KafkaException as error:
-            raise self._trouble(error) from None
+        found = self._admin.list_topics(topic, timeout=ANSWER_S).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        last = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {TopicPartition(topic, p): last for p in found.partitions}
+        listed = self._admin.list_offsets(wanted, request_timeout=ANSWER_S)
+        offsets = {place.partition: asked.result().offset for place, asked in listed.items()}
         return [offsets[p] for p in sorted(offsets)]
 
     def send(
