@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint format bench bench-policies docs clean
+.PHONY: help install quickstart stream-demo test lint format bench bench-policies docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -22,6 +22,9 @@ install: $(VENV)/.installed  ## create .venv and install the pinned dependencies
 
 quickstart: $(VENV)/.installed  ## run the main job on the flights of 2013 (under 5 minutes on 2 cores)
 	@$(BIN)/stream-prune quickstart $(ARGS)
+
+stream-demo: $(VENV)/.installed  ## the whole loop live: Kafka, Beam, trainer, MLflow, serving (needs Java 17 and Maven)
+	@$(BIN)/stream-prune stream-demo configs/stream.yaml $(ARGS)
 
 test: $(VENV)/.dev  ## install what the tests need and run all of them
 	OMP_NUM_THREADS=1 $(if $(CI),REQUIRE_BROKER=1 )$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)

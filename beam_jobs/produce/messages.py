@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from beam_jobs.avro_schema import avro_schema
 from beam_jobs.produce import avro, json_lines
 from beam_jobs.produce.avro import Messages
+from beam_jobs.produce.options import FORMATS
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec, hash_strings
 
@@ -26,11 +27,13 @@ class MessageWriter:
 
     Args:
         spec: names the columns and says of what kind they are.
-        form: ``avro``, ``confluent`` or ``json``.
+        form: one of :data:`~beam_jobs.produce.options.FORMATS`.
         schema_id: in front of ``confluent`` messages; after the schema change the next one.
     """
 
-    def __init__(self, spec: FeatureSpec, form: str, schema_id: int) -> None:
+    def __init__(self, spec: FeatureSpec, form: str | None, schema_id: int) -> None:
+        if form not in FORMATS:
+            raise ConfigError(f"produce.format = {form!r}: must be one of {', '.join(FORMATS)}")
         self._spec, self._form, self._first_id = spec, form, schema_id
         self.schemas: dict[int, dict[str, Any]] = {}
         if form != "json":

@@ -98,7 +98,8 @@ class ProduceOptions:
     Attributes:
         topic: written to; None: the first of ``source.kafka.topics``.
         partitions: of the topic, if it has to be made.
-        format: ``avro`` (bare), ``confluent`` (Avro behind a schema id), or ``json``.
+        format: ``avro`` (bare), ``confluent`` (Avro behind a schema id), or ``json``; None: as
+            ``source.format`` and ``source.avro.framing`` say.
         schema_id: in front of ``confluent`` messages; after a schema change, the next one.
         key: column whose text is the messages' key and decides their partition; None: no key, the
             partitions in turn.
@@ -111,7 +112,7 @@ class ProduceOptions:
 
     topic: str | None = None
     partitions: int = 4
-    format: str = "avro"
+    format: str | None = None
     schema_id: int = 1
     key: str | None = None
     rate: float | None = None
@@ -121,7 +122,7 @@ class ProduceOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
+        if self.format is not None and self.format not in FORMATS:
             raise ConfigError(
                 f"produce.format = {self.format!r}: must be one of {', '.join(FORMATS)}"
             )

@@ -31,6 +31,7 @@ from stream_prune.cli import (
     score,
     serve,
     stream,
+    stream_demo,
     train,
 )
 from stream_prune.cli.help_text import help_of
@@ -56,6 +57,7 @@ for _command, _short in (
     (replay.replay, "an event log into a mini-batch log, and train on it"),
     (produce.produce, "a historical log played into Kafka"),
     (stream.stream, "Kafka topics into a mini-batch log, for ever"),
+    (stream_demo.stream_demo, "the whole loop on one machine, from broker to served model"),
     (train.train, "train on a mini-batch log"),
     (compare.compare, "a grid of runs over the same events, in one table"),
     (publish.publish, "a run's model into MLflow"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,8 +88,17 @@ def produce(
 
 
 def _target(settings: Config) -> tuple[KafkaSettings, Produce]:
+    """Where to, and how; the form is the one that the streaming job reads, if none is named."""
+    from beam_jobs.avro_format import CONFLUENT
+
     if settings.source is None or settings.source.kafka is None:
         raise ConfigError("source.kafka: is missing: name the brokers and topics to write to")
     if settings.produce is None:
         raise ConfigError("produce: is missing: say what to play (produce.log), and how fast")
-    return settings.source.kafka, settings.produce
+    options = settings.produce
+    if options.format is None:
+        source = settings.source
+        framed = source.avro.framing == CONFLUENT
+        form = "json" if source.format == "json" else "confluent" if framed else "avro"
+        options = replace(options, format=form)
+    return settings.source.kafka, options

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +42,17 @@ def stream(
     train: Annotated[
         bool, typer.Option("--train", help="Train beside it, in a process of its own.")
     ] = False,
+    local_kafka: Annotated[
+        bool,
+        typer.Option(
+            "--local-kafka",
+            help="Start a Kafka broker on this machine while the job runs.",
+        ),
+    ] = False,
+    alive: Annotated[
+        Path | None,
+        typer.Option(help="Touch this file after every micro-epoch, for checks of health."),
+    ] = None,
     metrics: Annotated[
         Path | None, typer.Option(help="Append a line of JSON for every micro-epoch to this file.")
     ] = None,
@@ -53,7 +64,7 @@ def stream(
     Example:
 
         stream-prune stream configs/stream.yaml
-        stream-prune stream configs/stream.yaml --train
+        stream-prune stream configs/stream.yaml --local-kafka --train
         stream-prune stream configs/stream.yaml --to-end --set log=runs/backfill/log
     """
     from rich.console import Console
@@ -67,16 +78,25 @@ def stream(
     console = Console()
     settings = load(config, changes or [])
     stop = threading.Event()
+    if alive is not None:
+        alive.parent.mkdir(parents=True, exist_ok=True)
     with named(config, changes or []):
         options = stream_options(settings)
         if train:
             check_model(settings)
-        with _stopping(stop), _trainer(train, config, changes or []), _lines(metrics) as write:
+        with (
+            _stopping(stop),
+            _broker(local_kafka, settings, options) as options,
+            _trainer(train, config, changes or []),
+            _lines(metrics) as write,
+        ):
             show = _Told(console)
 
             def progress(epoch: Epoch) -> None:
                 show(epoch)
                 write(epoch)
+                if alive is not None:
+                    alive.touch()
 
             topics = ", ".join(options.kafka.topics)
             console.print(f"stream {topics} into {options.log} ...", highlight=False)
@@ -116,6 +136,23 @@ def stream_options(settings: Config) -> StreamOptions:
         max_open_rows=stream.max_open_rows,
         runner=stream.runner,
     )
+
+
+@contextmanager
+def _broker(wanted: bool, settings: Config, options: StreamOptions) -> Iterator[StreamOptions]:
+    """The options with a broker of one's own, if it is wanted; it keeps its data beside the run."""
+    if not wanted:
+        yield options
+        return
+    from stream_prune.cli.demo.loop import broker_with_topic, program
+
+    with broker_with_topic(settings.training.run.parent / "kafka", settings) as broker:
+        typer.echo(
+            f"a Kafka broker is at {broker.bootstrap}; to play a log into it: {program()[0]} "
+            f"produce CONFIG --set source.kafka.bootstrap={broker.bootstrap}"
+        )
+        kafka = replace(options.kafka, bootstrap=broker.bootstrap)
+        yield replace(options, kafka=kafka)
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_the_ledger_says_what_every_message_is(
     tmp_path: Path,
 ) -> None:
     topic = new_topic(partitions=3)
-    options = ProduceOptions(key="user", faults=ALL_FAULTS)
+    options = ProduceOptions(format="avro", key="user", faults=ALL_FAULTS)
     ledger, schemas = tmp_path / "ledger.parquet", tmp_path / "schemas"
     sent = run(broker, topic, files, options, client, ledger=ledger, schemas=schemas)
     rows = pq.read_table(ledger).to_pylist()
@@ -195,7 +195,13 @@ def test_a_rate_is_kept_and_a_stop_ends_it_with_an_honest_ledger(
 
     ledger = tmp_path / "ledger.parquet"
     sent = run(
-        broker, topic, files, ProduceOptions(rate=2_000), stop=stop, progress=watch, ledger=ledger
+        broker,
+        topic,
+        files,
+        ProduceOptions(format="json", rate=2_000),
+        stop=stop,
+        progress=watch,
+        ledger=ledger,
     )
     assert 500 < sent.messages < ROWS
     assert len(read(broker, topic, sent.messages)) == pq.read_metadata(ledger).num_rows
@@ -210,7 +216,7 @@ def test_what_cannot_be_is_said_before_anything_is_sent(
     with pytest.raises(ConfigError, match=r"disorder = 0.1: needs windows.out_of_orderness"):
         run(broker, "t", files, ProduceOptions(faults=Faults(disorder=0.1)), slack=0)
     with pytest.raises(ConfigError, match="bare Avro does not say its schema"):
-        ProduceOptions(faults=Faults(schema_change=0.5))
+        ProduceOptions(format="avro", faults=Faults(schema_change=0.5))
     with pytest.raises(ConfigError, match=r"bursts of produce.rate: name it"):
         ProduceOptions(faults=Faults(bursts=Bursts(factor=2)))
     with pytest.raises(ConfigError, match="add up to more than 1"):
@@ -223,7 +229,7 @@ def test_a_log_that_avro_cannot_hold_says_which_column(
     events = {"time": [0], "clicked": [1], "price": ["cheap"], "user": ["u"], "hour": [3]}
     pq.write_table(pa.table(events), tmp_path / "a.parquet")
     with pytest.raises(RunError, match=r"column 'price': holds what is no double: .*as JSON"):
-        run(broker, new_topic(), (tmp_path / "a.parquet",), ProduceOptions())
+        run(broker, new_topic(), (tmp_path / "a.parquet",), ProduceOptions(format="avro"))
 
 
 def test_without_a_broker_it_says_where_none_is(
@@ -233,13 +239,15 @@ def test_without_a_broker_it_says_where_none_is(
     kafka = KafkaSettings("127.0.0.1:1", ("t",), client)
     log = PlayedLog(FileSource(files), SPEC)
     with pytest.raises(RunError, match=r"127.0.0.1:1: .*see that a broker runs there"):
-        play(log, SPEC, kafka, ProduceOptions(), window_ms=WINDOW, out_of_orderness_ms=0)
+        play(
+            log, SPEC, kafka, ProduceOptions(format="json"), window_ms=WINDOW, out_of_orderness_ms=0
+        )
 
 
 CONFIG = """
 run: runs/unused
 log: runs/unused-log
-source: {{kafka: {{bootstrap: "{bootstrap}", topics: [{topic}]}}}}
+source: {{kafka: {{bootstrap: "{bootstrap}", topics: [{topic}]}}, format: json}}
 features: {{event_time: time, label: clicked, event_key: id, dense: [price], categorical: [user]}}
 windows: {{length: 60s, out_of_orderness: 10s}}
 produce:
@@ -268,7 +276,8 @@ def test_the_command_plays_the_log_of_its_configuration(
     assert kinds["late"] > 20
     said = capsys.readouterr().out
     assert f"= {kinds['good']:,} good + 0 duplicates + {kinds['late']:,} late" in said
-    assert len(read(broker, topic, ROWS)) == ROWS
+    values = [value for _, value in read(broker, topic, ROWS).values()]
+    assert {json.loads(value)["id"] for value in values} == {f"event-{i}" for i in range(ROWS)}
 
 
 def test_the_command_says_which_key_is_wrong(

@@ -151,12 +151,20 @@ def _end_group(group: int) -> None:
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP count as Ctrl-C within the block, so that it ends as cleanly."""
+    """SIGTERM and SIGHUP count as Ctrl-C within the block, so that it ends as cleanly.
+
+    The first of the three interrupts; what follows is not heard, so that all is ended.
+    """
+    heard = False
 
     def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal heard
+        if not heard:
+            heard = True
+            raise KeyboardInterrupt
 
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ the journal, the server. Nothing here asks a process to tell of itself.
 from __future__ import annotations
 
 import json
+import logging
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +13,8 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from stream_prune.errors import RunError
 
@@ -52,7 +54,11 @@ class TopicEnds:
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
         from kafka import KafkaConsumer
 
-        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","))
+        # A broker that is away shows in the figures; the client would tell it line by line.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap.split(","), enable_auto_commit=False
+        )
         self._topics = topics
 
     def read(self) -> int:
@@ -70,7 +76,15 @@ class TopicEnds:
         except KafkaError:
             return 0
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._consumer.close()
 
 
