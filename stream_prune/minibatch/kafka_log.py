@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from functools import cached_property
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.batch import BatchName, MiniBatch, schema
 from stream_prune.minibatch.commit import BatchRef, Claim, Commit, parse_record
 from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.kafka_clients import no_answer
 from stream_prune.minibatch.kafka_partition import PartitionReader
 from stream_prune.minibatch.kafka_topics import (
     ABOUT,
@@ -33,6 +35,7 @@ from stream_prune.minibatch.kafka_writer import KafkaLogWriter
 from stream_prune.minibatch.place import KafkaPlace
 
 HEADER, NAME = "header", "name"
+_PAUSE_S = 0.002
 _TAIL = 64
 """Records that the search for the last commit begins with, from the end."""
 
@@ -161,6 +164,22 @@ class KafkaLog:
             )
         newest = max((_epoch(record) for record in records), default=0)
         return newest, commits[-1] if commits else None
+
+    def wait_until_seen(self, shard: int, number: int) -> None:
+        """Wait for a record that has been sent until readers see it.
+
+        The brokers answer a producer when the outcome of its transaction is settled, which is some
+        milliseconds before they tell consumers.
+
+        Raises:
+            RunError: the brokers do not answer.
+        """
+        reader = self._commit_reader(shard)
+        deadline = time.monotonic() + self.at.patience_s
+        while reader.end() <= number:
+            if time.monotonic() > deadline:
+                raise no_answer(self.at)
+            time.sleep(_PAUSE_S)
 
     def _records(self, shard: int, start: int, end: int) -> list[tuple[int, Claim | Commit]]:
         found: list[tuple[int, Claim | Commit]] = []

@@ -205,8 +205,7 @@ class KafkaLogWriter:
         placed = [_placed(commit, at, kept) for commit in commits]
         records = [self._put(COMMITS, commit.to_json().encode()) for commit in placed]
         sender.commit_transaction()
-        for record in records:
-            record.get(timeout=0)
+        self._log.wait_until_seen(self.shard, int(records[-1].get(timeout=0).offset))
         self.last = placed[-1]
 
     def _send_letters(self, letters: Sequence[tuple[bytes, bytes]]) -> None:
@@ -310,7 +309,7 @@ class KafkaLogWriter:
                 sender.begin_transaction()
                 record = self._put(COMMITS, Claim(self.epoch).to_json().encode())
                 sender.commit_transaction()
-                record.get(timeout=0)
+                self._log.wait_until_seen(self.shard, int(record.get(timeout=0).offset))
                 return
             except AuthorizationError as error:
                 raise RunError(f"{self._log.at}: {reason(error)}") from error
