@@ -7,7 +7,7 @@ An artifact is one flat folder::
     head.safetensors    the head's weights and buffers; a matrix that is mostly zero as a bit for
                         each weight and the others' values (model.json names it under "packed")
     head.onnx           the head's graph; its weights are references into head.safetensors
-    tables.safetensors  one [rows + 1, ...] tensor a table: row 0 is the cold row, row k the k-th
+    tables.safetensors  one [cold + rows, ...] tensor a table: the cold rows, then the k-th
                         id's; float32, float16, or bytes (see stored_rows.py)
     ids.arrow           one line a table: its name and its ids, ascending
     example.arrow       raw input rows, and the score that the training side gave each

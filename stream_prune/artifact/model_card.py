@@ -23,11 +23,16 @@ Sums of float32 in another order differ by some 1e-6; a wrong weight, row or fea
 
 @dataclass(frozen=True)
 class TableCard:
-    """One embedding table: ``rows`` of its ``capacity`` are in use (the cold row aside)."""
+    """One embedding table: ``rows`` of its ``capacity`` are owned by ids, ``cold`` by all others.
+
+    ``combine`` (mean or sum) makes one vector of a bag's.
+    """
 
     name: str
     capacity: int
     rows: int
+    cold: int = 1
+    combine: str = "mean"
 
 
 @dataclass(frozen=True)

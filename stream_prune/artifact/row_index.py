@@ -2,7 +2,7 @@
 
 A table's ids are sorted by their hash, and a directory says where each value of the hash's first
 bits begins. Some buckets hold several ids, so a look-up compares as many places as the fullest
-bucket has. The arrays are of NumPy, take 24 to 32 bytes an id, and are never changed: threads may
+bucket has. The arrays are of NumPy, take 16 to 20 bytes an id, and are never changed: threads may
 share them.
 """
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stream_prune.embedding.cold_rows import cold_rows
+
 Ids = npt.NDArray[np.int64]
 
 _MIXING = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, TAOCP 3, section 6.4
@@ -24,7 +26,7 @@ _NOBODY = np.int64(-1)
 
 @dataclass(frozen=True)
 class RowIndex:
-    """The rows of F tables, numbered one table after another: the cold row, then its ids' rows.
+    """The rows of F tables, numbered one table after another: the cold rows, then its ids' rows.
 
     In ``keys`` each table has its ids in the order of their hashes, and after them some places that
     nobody has, so that a look-up which runs past the last id never meets the next table's.
@@ -33,14 +35,20 @@ class RowIndex:
     _keys: Ids
     _rows: Ids
     _cold: Ids
+    _shared: Ids
     _directory: Ids
     _first: Ids
     _shift: npt.NDArray[np.uint64]
     _steps: Ids
 
     @classmethod
-    def of(cls, tables: Sequence[Ids]) -> RowIndex:
-        """An index of the ids of each table [V]; a table's ids differ from one another."""
+    def of(cls, tables: Sequence[Ids], shared: Sequence[int] | None = None) -> RowIndex:
+        """An index of the ids of each table [V], which differ from one another.
+
+        Args:
+            shared: the cold rows of each table [F]; None: one each.
+        """
+        shared = [1] * len(tables) if shared is None else shared
         bits = np.array([max(1, len(ids).bit_length()) for ids in tables], np.uint64)
         shift = np.uint64(64) - bits
         buckets = [_buckets(ids, by) for ids, by in zip(tables, shift, strict=True)]
@@ -50,12 +58,14 @@ class RowIndex:
         ]
         fullest = max(1, *(int(count.max()) for count in counts))
         spare = np.full(fullest, _NOBODY)
-        cold = np.cumsum([0, *(len(ids) + 1 for ids in tables[:-1])])
+        sizes = [len(ids) + count for ids, count in zip(tables, shared, strict=True)]
+        cold = np.cumsum([0, *sizes[:-1]])
         keys, rows, directory, place = [], [], [], 0
-        for ids, first, bucket, count in zip(tables, cold, buckets, counts, strict=True):
+        owned = cold + np.array(shared)
+        for ids, first, bucket, count in zip(tables, owned, buckets, counts, strict=True):
             order = np.argsort(bucket, kind="stable")
             keys += [ids[order], spare]
-            rows += [first + 1 + order, spare]
+            rows += [first + order, spare]
             directory.append(place + np.cumsum(count) - count)
             place += len(ids) + fullest
         first_bucket = np.cumsum([0, *(len(starts) for starts in directory[:-1])])
@@ -63,6 +73,7 @@ class RowIndex:
             np.concatenate(keys),
             np.concatenate(rows),
             cold,
+            np.array(shared),
             np.concatenate(directory),
             first_bucket,
             shift,
@@ -70,13 +81,15 @@ class RowIndex:
         )
 
     def rows(self, ids: Ids, lengths: int | Ids) -> Ids:
-        """The row [n] of each id; that of an id which its table does not know is the cold one.
+        """The row [n] of each id; that of an id which its table does not know is a cold one.
 
         Args:
             ids: [n], one table's after another's.
             lengths: how many belong to each table: one number for all of them, or [F].
         """
         rows = self._cold.repeat(lengths)
+        if (self._shared > 1).any():
+            rows += cold_rows(ids, self._shared.repeat(lengths))
         bucket = _buckets(ids, self._shift.repeat(lengths)) + self._first.repeat(lengths)
         start = self._directory[bucket]
         if len(ids) <= _AT_ONCE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,11 @@ class ArtifactTables:
     Args:
         index: where the row of an id is.
         rows: the rows, one table after another.
+        means: of each table [F], whether bags are averaged; those of others are summed.
     """
 
-    def __init__(self, index: RowIndex, rows: StoredRows) -> None:
-        self._index, self._rows = index, rows
+    def __init__(self, index: RowIndex, rows: StoredRows, means: Sequence[bool]) -> None:
+        self._index, self._rows, self._means = index, rows, means
         self._cold = rows.take(rows.first[:-1])
 
     @classmethod
@@ -49,9 +51,10 @@ class ArtifactTables:
             for name, values in zip(lines["table"].to_pylist(), lines["ids"], strict=True)
         }
         for table in card.tables:
-            if table.name not in stored or len(stored[table.name]) != table.rows + 1:
+            if table.name not in stored or len(stored[table.name]) != table.rows + table.cold:
                 raise RunError(
-                    f"{folder / TABLES}: table {table.name!r}: there are no {table.rows + 1} rows"
+                    f"{folder / TABLES}: table {table.name!r}: there are no "
+                    f"{table.rows + table.cold} rows"
                 )
             known = ids.get(table.name)
             if known is None or len(known) != table.rows or not (known[1:] > known[:-1]).all():
@@ -62,10 +65,12 @@ class ArtifactTables:
             rows = StoredRows([stored[table.name] for table in card.tables], card.numbers, card.dim)
         except RunError as error:
             raise RunError(f"{folder / TABLES}: {error}") from None
-        return cls(RowIndex.of([ids[table.name] for table in card.tables]), rows)
+        known = [ids[table.name] for table in card.tables]
+        index = RowIndex.of(known, [table.cold for table in card.tables])
+        return cls(index, rows, [table.combine == "mean" for table in card.tables])
 
     def look_up(self, inputs: Inputs) -> Floats:
-        """Embeddings float32 [B, F, D]; unknown ids and empty bags have the cold row."""
+        """Embeddings float32 [B, F, D]; unknown ids and empty bags have a cold row."""
         ids, count = np.concatenate(inputs.ids), len(inputs.ids)
         if not any(offsets is not None for offsets in inputs.offsets):
             found = self._index.rows(ids, inputs.rows)
@@ -75,7 +80,9 @@ class ArtifactTables:
         emb = np.empty((inputs.rows, count, self._rows.dim), np.float32)
         for f, part in enumerate(np.split(rows, np.cumsum(lengths)[:-1])):
             offsets = inputs.offsets[f]
-            emb[:, f] = part if offsets is None else _bag_means(part, offsets, self._cold[f])
+            if offsets is not None:
+                part = _pooled(part, offsets, self._cold[f], self._means[f])
+            emb[:, f] = part
         return emb
 
 
@@ -92,13 +99,13 @@ def read_arrow(path: Path) -> pa.Table:
         raise RunError(f"{path}: cannot be read: {error}") from None
 
 
-def _bag_means(rows: Floats, offsets: npt.NDArray[np.int64], cold: Floats) -> Floats:
-    """Mean [B, D] of the rows of each bag; the cold row [D] for an empty one."""
+def _pooled(rows: Floats, offsets: npt.NDArray[np.int64], cold: Floats, mean: bool) -> Floats:
+    """Mean or sum [B, D] of the rows of each bag; the cold row [D] for an empty one."""
     counts = np.diff(offsets)
-    means = np.repeat(cold[None], len(counts), axis=0)
+    pooled = np.repeat(cold[None], len(counts), axis=0)
     filled = counts > 0
     if filled.any():
         # An empty bag ends where it begins, so the begins of the others cut all rows into bags.
         sums = np.add.reduceat(rows, offsets[:-1][filled], axis=0)
-        means[filled] = sums / counts[filled, None].astype(np.float32)
-    return means
+        pooled[filled] = sums / counts[filled, None].astype(np.float32) if mean else sums
+    return pooled

@@ -58,7 +58,7 @@ def write(
         folder: must not exist yet; appears whole or not at all.
         name: the model's name in the manifest.
         head: maps dense float32 [B, N] and emb [B, F, D] to logits [B]; has a dataclass ``config``.
-        tables: rows in use are written, with the cold row of each table.
+        tables: rows in use are written, with the cold rows of each table.
         spec: the features that the model was trained on.
         plan: the units that were kept; None of a model that was never pruned.
         example: raw rows with the input columns; those that can't be scored are left out.
@@ -178,11 +178,12 @@ def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[
         known, rows = table.ids(), table.weight().detach().cpu().numpy()
         order = np.argsort(known)
         try:
-            weights[name] = store(np.concatenate([rows[:1], rows[1:][order]]), numbers)
+            shared, owned = np.split(rows, [table.cold_rows])
+            weights[name] = store(np.concatenate([shared, owned[order]]), numbers)
         except RunError as error:
             raise RunError(f"table {name!r}: {error}") from None
         ids.append(known[order])
-        cards.append(TableCard(name, table.capacity, len(known)))
+        cards.append(TableCard(name, table.capacity, len(known), table.cold_rows, table.combine))
     with system_errors():
         save_file(weights, folder / TABLES)
     columns = {

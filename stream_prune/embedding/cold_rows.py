@@ -14,15 +14,17 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
 
-def cold_rows(ids: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
-    """The places [n] of ids [n] among a table's cold rows, in [0, rows).
+def cold_rows(
+    ids: npt.NDArray[np.int64], rows: int | npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The places [n] of ids [n] among a table's cold rows, in [0, rows); ``rows`` may be [n].
 
     >>> cold_rows(np.array([1, 2, 3, 2**63 - 1]), 1).tolist()
     [0, 0, 0, 0]
     """
     bits = ids.astype(np.uint64)
     high = ((bits ^ (bits >> _HALF)) * _MIX) >> _HALF
-    return ((high * np.uint64(rows)) >> _HALF).astype(np.int64)
+    return ((high * np.asarray(rows).astype(np.uint64)) >> _HALF).astype(np.int64)
 
 
 def heirs(rows: int, before: int) -> npt.NDArray[np.int64]:

@@ -29,6 +29,7 @@ BINS = 36  # of the coverage curve; up to TRACKED * ROWS ranks
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _HALF, _TOP = np.uint64(32), np.uint64(40)
 _FULL = 1 << 24  # all of the sampling hash's values
+_FILLING = -1  # a would-be set still has room, so nothing is to be judged
 _UNSEEN, _READY = -2, -1  # ages of ids outside of a set: not seen often enough yet, or often enough
 
 
@@ -38,7 +39,8 @@ class Ghosts(NamedTuple):
     ``age`` [E, K] is the look-ups of an id since it entered a would-be set, or negative; ``bin``
     [E] says how far up it stood at the end of the last round, by the candidate in force. ``value``
     [F, K] and ``weight`` [F] are decayed sums over rounds, of the matured hits less churn and of
-    the look-ups; ``hits`` [F, BINS + 1] of the look-ups by rank, those of untracked ids last.
+    the look-ups, over the ``judged`` [F] rounds; ``hits`` [F, BINS + 1] of the look-ups by rank,
+    those of untracked ids last.
     """
 
     ids: IdMap
@@ -58,6 +60,7 @@ class Ghosts(NamedTuple):
     value: F64
     weight: F64
     hits: F64
+    judged: I64
 
 
 def sample(capacity: int) -> tuple[int, int]:
@@ -95,6 +98,7 @@ def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
         value=np.zeros((tables, candidates)),
         weight=np.zeros(tables),
         hits=np.zeros((tables, BINS + 1)),
+        judged=np.full(tables, _FILLING, np.int64),
     )
 
 
@@ -171,7 +175,10 @@ def end_round(
     """
     start, used, rows = ghosts.base[table], ghosts.used[table], ghosts.rows[table]
     stop = start + used
-    ghosts.weight[table] = memory * ghosts.weight[table] + ghosts.seen[table]
+    full, judges = True, ghosts.judged[table] >= 0
+    if judges:
+        ghosts.judged[table] += 1
+        ghosts.weight[table] = memory * ghosts.weight[table] + ghosts.seen[table]
     for k in range(factors.size):
         counts, age = ghosts.counts[start:stop, k], ghosts.age[start:stop, k]
         admitted, eligible = 0, 0
@@ -184,6 +191,7 @@ def end_round(
                 eligible += 1
                 strength[i] = counts[i] * (hysteresis if age[i] >= 0 else 1.0)
         least = -0.5
+        full &= eligible >= rows
         if eligible > rows:
             least = np.partition(strength, used - rows)[used - rows]
         left = rows
@@ -198,9 +206,12 @@ def end_round(
                 admitted += 1
             elif not stays and age[i] >= 0:
                 age[i] = _READY
-        value = ghosts.covered[table, k] - churn * admitted
-        ghosts.value[table, k] = memory * ghosts.value[table, k] + value
+        if judges:
+            value = ghosts.covered[table, k] - churn * admitted
+            ghosts.value[table, k] = memory * ghosts.value[table, k] + value
         ghosts.covered[table, k] = 0.0
+    if full and not judges:
+        ghosts.judged[table] = 0
     _end_curve(ghosts, table, memory, chosen)
     if 4 * used > 3 * (ghosts.base[table + 1] - start):
         _forget(ghosts, table)

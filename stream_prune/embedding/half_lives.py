@@ -28,13 +28,15 @@ class Tuning(NamedTuple):
         maturity: look-ups after which a row's hit counts half.
         churn: look-ups that an admission costs.
         margin: coverage by which a candidate must be better than the one in force.
+        rounds: so many must have been judged before the first choice.
     """
 
     round_events: int = 2_000
     memory: float = 0.95
-    maturity: float = 10.0
-    churn: float = 1.0
+    maturity: float = 30.0
+    churn: float = 10.0
     margin: float = 0.002
+    rounds: int = 5
 
 
 class Change(NamedTuple):
@@ -63,7 +65,7 @@ class HalfLives:
             [
                 [*c.half_lives, *[c.half_lives[-1]] * (width - len(c.half_lives))]
                 if c.half_lives
-                else [1.0] * width
+                else [np.inf] * width
                 for c in configs
             ]
         ).reshape(len(configs), width)
@@ -135,6 +137,8 @@ class HalfLives:
 
     def _best(self, table: int, events: int) -> int:
         value, now = self._ghosts.value[table], int(self.choice[table])
+        if self._ghosts.judged[table] < self.tuning.rounds:
+            return now
         allowed = value[: now + 1] if events < self._held[table] else value
         best = int(allowed.argmax())
         margin = self.tuning.margin * self._ghosts.weight[table]
@@ -161,15 +165,13 @@ class HalfLives:
         return list(points.values())
 
     def resize(self, owned: I64) -> None:
-        """Follow tables to these numbers of rows [F]; those whose sample changes count anew."""
+        """Follow tables to these numbers of rows [F]; those that change are judged anew."""
         old = self._ghosts
         new = empty_ghosts(np.where(self.learns, owned, 0), self.candidates.shape[1])
         for table in range(owned.size):
-            for name in ("origin", "value", "weight", "hits"):
+            for name in ("origin", "hits"):
                 getattr(new, name)[table] = getattr(old, name)[table]
-            same = new.limit[table] == old.limit[table]
-            room = new.base[table + 1] - new.base[table]
-            if same and old.used[table] <= room:
+            if new.rows[table] == old.rows[table]:
                 _copy_entries(old, new, table)
         self._ghosts = new
 
@@ -216,6 +218,7 @@ _BY_TABLE = (
     "value",
     "weight",
     "hits",
+    "judged",
 )
 
 
@@ -225,7 +228,7 @@ def _copy_entries(old: Ghosts, new: Ghosts, table: int) -> None:
     there = slice(old.base[table], old.base[table] + used)
     for name in _BY_ENTRY:
         getattr(new, name)[here] = getattr(old, name)[there]
-    for name in ("used", "seen", "total", "covered", "round_hits"):
+    for name in ("used", "seen", "total", "covered", "round_hits", "value", "weight", "judged"):
         getattr(new, name)[table] = getattr(old, name)[table]
     new.ids.slots[new.ids.base[table] : new.ids.base[table + 1]] = EMPTY
     ghosts.index(new, table)

@@ -18,6 +18,7 @@ class RowTable:
         self._owner = owner
         self._index = index
         self.name = owner.configs[index].name
+        self.combine = owner.configs[index].combine
 
     @property
     def capacity(self) -> int:
