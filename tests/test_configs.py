@@ -18,7 +18,12 @@ FEATURES = [path for path in CONFIGS if path.parent.name == "features"]
 COMPARISONS = [path for path in CONFIGS if path.name == "compare.yaml"]
 SERVING = [path for path in CONFIGS if path.name == "serving.yaml"]  # run in tests/serving/
 STREAMS = [path for path in CONFIGS if path.name.startswith("stream")]  # run in tests/kafka/
-JOBS = [path for path in CONFIGS if path not in (*FEATURES, *COMPARISONS, *SERVING, *STREAMS)]
+RECOMMENDERS = [path for path in CONFIGS if path.parent.name == "recommend"]
+JOBS = [
+    path
+    for path in CONFIGS
+    if path not in (*FEATURES, *COMPARISONS, *SERVING, *STREAMS, *RECOMMENDERS)
+]
 # What a policy does first, moved into the slice.
 EARLY = {"sparsity.window_rows": 200, "evaluation.warmup_rows": 100}
 PARAMETERS = {
@@ -116,3 +121,15 @@ def test_a_comparison_runs(
 @pytest.mark.parametrize("path", FEATURES, ids=[path.name for path in FEATURES])
 def test_a_feature_file_describes_its_data_set(path: Path) -> None:
     assert load_spec(path) == load_dataset(path.stem).SPEC
+
+
+@pytest.mark.parametrize("path", RECOMMENDERS, ids=[path.name for path in RECOMMENDERS])
+def test_a_recommender_trains(
+    path: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = request.config.cache.mkdir("ml-100k")
+    changes = [f"--set=folder={folder}", f"--set=run={tmp_path}", "--set=epochs=1"]
+    assert run(["recommend", str(path), *changes]) == 0
+    assert "test pairs, all items ranked: Recall@20" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "model.json").read_text())["figures"]
+    assert 0 < figures["recall@20"] < 1
