@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
@@ -123,16 +125,30 @@ class ConfluentReader:
             raise RunError(f"reading from Kafka: {self._settings.told(error)}") from None
         found: dict[int, list[Message]] = defaultdict(list)
         by_name: dict[Any, list[Message]] = defaultdict(list)
-        for message in messages:
-            if message.error() is None:
-                by_name[message.topic(), message.partition()].append(message)
-            else:
-                self._take_error(message)
+        if any([message.error() is not None for message in messages]):  # noqa: C419  faster so
+            for message in messages:
+                if message.error() is not None:
+                    self._take_error(message)
+            messages = [message for message in messages if message.error() is None]
+        for first, last, name in self._runs(messages):
+            by_name[name] += messages[first:last]
         for name, those in by_name.items():
             number = self._numbers[name]
             found[number] = those
             self._positions[number] = max(self._positions[number], those[-1].offset() + 1)
         return found
+
+    def _runs(self, messages: Sequence[Message]) -> Iterator[tuple[int, int, tuple[str, int]]]:
+        """Where messages of one partition follow one another, with its name."""
+        partitions = [message.partition() for message in messages]
+        changes = [i for i, (a, b) in enumerate(pairwise(partitions), 1) if a != b]
+        if len(self._settings.topics) > 1:
+            topics = [message.topic() for message in messages]
+            changes = sorted(
+                {*changes, *(i for i, (a, b) in enumerate(pairwise(topics), 1) if a != b)}
+            )
+        for first, last in pairwise([0, *changes, len(messages)] if messages else []):
+            yield first, last, (messages[first].topic(), partitions[first])
 
     def _take_error(self, message: Message) -> None:
         error, name = message.error(), (message.topic(), message.partition())
@@ -171,7 +187,7 @@ class ConfluentReader:
             parts.append(
                 KafkaRecords.of(
                     *self._names[number],
-                    [message.offset() for message in part],
+                    _offsets(part),
                     times[first:last],
                     [message.key() for message in part],
                     [message.value() for message in part],
@@ -214,3 +230,13 @@ class ConfluentReader:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def _offsets(messages: Sequence[Message]) -> npt.NDArray[np.int64] | list[int]:
+    """The offset of each message; where none is left out, without asking each."""
+    if not messages:
+        return []
+    first, last = messages[0].offset(), messages[-1].offset()
+    if last - first == len(messages) - 1:
+        return np.arange(first, last + 1)
+    return [message.offset() for message in messages]
