@@ -34,7 +34,13 @@ class Idle:
 
 @dataclass(frozen=True)
 class Bursts:
-    """For ``length_s`` out of every ``every_s`` seconds the rate is ``factor`` times as high."""
+    """A rate that is higher now and then.
+
+    Attributes:
+        factor: how many times as high in a burst.
+        every_s: seconds from the beginning of a burst to that of the next.
+        length_s: seconds that it lasts.
+    """
 
     factor: float = 1.0
     every_s: float = 10.0
