@@ -13,7 +13,8 @@ class JoinOptions:
     """Impressions get their labels from clicks (or conversions) of the same key.
 
     Attributes:
-        files: of the clicks: paths, folders or patterns; each file is a partition.
+        files: of the clicks, for a replay: paths, folders or patterns; each file is a partition.
+        topics: of the clicks, for a streaming job, on the brokers of the impressions.
         time: column of a click's event time.
         key: column of the key of the impression that it belongs to.
         attribution_ms: a click counts up to so long after its impression (ms); then an impression
@@ -26,10 +27,11 @@ class JoinOptions:
     key: str
     attribution_ms: int
     max_pending: int = 5_000_000
+    topics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.files:
-            raise ConfigError("join.files = []: must name at least one file, folder or pattern")
+        if bool(self.files) == bool(self.topics):
+            raise ConfigError("join: name its files, or for a streaming job its topics")
         if self.time == self.key:
             raise ConfigError(f"join.key = {self.key!r}: must be another column than join.time")
         for name, value in (

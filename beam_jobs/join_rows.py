@@ -102,12 +102,19 @@ class ToJoinable(beam.PTransform):  # type: ignore[misc]
         options: of the join.
         forms: how chunks are decoded.
         clicks_from: the first partition of clicks; those of impressions come before it.
+        max_jump_ms: as :func:`beam_jobs.validate.validate` takes it.
     """
 
     def __init__(
-        self, spec: FeatureSpec, options: JoinOptions, forms: Formats, clicks_from: int
+        self,
+        spec: FeatureSpec,
+        options: JoinOptions,
+        forms: Formats,
+        clicks_from: int,
+        max_jump_ms: int | None = None,
     ) -> None:
         super().__init__()
+        self._max_jump_ms = max_jump_ms
         self._spec, self._options, self._forms = spec, options, forms
         self._clicks_from = clicks_from
 
@@ -126,7 +133,7 @@ class ToJoinable(beam.PTransform):  # type: ignore[misc]
         rows = decoded.decoded | f"columns of {name}" >> beam.ParDo(
             FillColumns(spec, click)
         ).with_input_types(Decoded).with_output_types(Decoded)
-        valid = rows | f"validate {name}" >> Validate(spec)
+        valid = rows | f"validate {name}" >> Validate(spec, self._max_jump_ms)
         validated = valid.validated
         if click:
             validated = validated | "clicks as rows" >> beam.ParDo(

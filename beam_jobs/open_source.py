@@ -108,5 +108,6 @@ def create_log(options: ReplayOptions, source: FileSource) -> MiniBatchLog:
 
 def _joined(options: JoinOptions, source: FileSource) -> dict[str, Any]:
     told = asdict(options) | {"clicks_from": source.clicks_from}
-    del told["files"], told["max_pending"]  # its files are among the source's
+    for name in ("files", "topics", "max_pending"):  # its files are among the source's
+        del told[name]
     return told

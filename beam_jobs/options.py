@@ -96,4 +96,6 @@ class ReplayOptions:
         if not 0 <= self.max_bad_share <= 1:
             raise ConfigError(f"max_bad_share = {self.max_bad_share}: must be in [0, 1]")
         if self.join is not None:
+            if not self.join.files:
+                raise ConfigError("join.files = []: must name at least one file, folder or pattern")
             self.join.check(self.spec)

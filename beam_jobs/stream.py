@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -22,6 +22,9 @@ from beam_jobs.decode import Decode
 from beam_jobs.epoch_results import Wording, add_epoch
 from beam_jobs.epochs import MicroEpochs
 from beam_jobs.idle_partitions import IdlePartitions
+from beam_jobs.join import Join
+from beam_jobs.join_options import JoinOptions
+from beam_jobs.join_rows import ToJoinable
 from beam_jobs.letter_topic import LetterTopic
 from beam_jobs.log_of_source import log_of_source
 from beam_jobs.log_source import UNREADABLE
@@ -83,6 +86,8 @@ class ToWindows(beam.PTransform):  # type: ignore[misc]
     def expand(self, polls: Any) -> dict[str, Any]:
         options = self._options
         read = polls | "read" >> ReadTopics(self._reader)
+        if options.join is not None:
+            return self._joined(read, options.join)
         decoded = read.chunks | "decode" >> Decode(options.spec, options.forms)
         valid = decoded.decoded | "validate" >> Validate(options.spec, options.max_jump_ms)
         windowed = valid.validated | "assign windows" >> AssignWindows(options.window_ms)
@@ -92,6 +97,15 @@ class ToWindows(beam.PTransform):  # type: ignore[misc]
             INVALID: valid[INVALID],
             UNREADABLE: (read[UNREADABLE], decoded[UNREADABLE]) | "unreadable" >> beam.Flatten(),
         }
+
+    def _joined(self, read: Any, join: JoinOptions) -> dict[str, Any]:
+        options = self._options
+        found = read.chunks | "both kinds" >> ToJoinable(
+            options.spec, join, options.forms, options.clicks_from, options.max_jump_ms
+        )
+        rows = found.pop("validated") | "assign windows" >> AssignWindows(options.window_ms)
+        unreadable = (read[UNREADABLE], found.pop(UNREADABLE)) | "unreadable" >> beam.Flatten()
+        return {"windowed": rows, UNREADABLE: unreadable, **found}
 
 
 def stream(
@@ -118,7 +132,7 @@ def stream(
             than ``options.max_bad_share`` of the events are bad.
     """
     log = create_log(options)
-    with closing(open_reader(options.kafka)) as reader, closing(log.writer(0)) as writer:
+    with closing(open_reader(options.reading)) as reader, closing(log.writer(0)) as writer:
         return _Job(options, log, writer, reader, to_end).run(stop, progress)
 
 
@@ -130,12 +144,15 @@ def create_log(options: StreamOptions) -> MiniBatchLog:
         RunError: it can't be written.
     """
     header = LogHeader.of(options.spec, window_ms=options.window_ms, batch_rows=options.batch_rows)
-    source = {
+    source: dict[str, Any] = {
         "topics": list(options.kafka.topics),
         "format": options.forms.messages,
         "out_of_orderness_ms": options.out_of_orderness_ms,
         "max_jump_ms": options.max_jump_ms,
     }
+    if options.join is not None:
+        join = asdict(options.join) | {"topics": list(options.join.topics)}
+        source["join"] = {k: v for k, v in join.items() if k not in ("files", "max_pending")}
     return log_of_source(options.log, header, source)
 
 
@@ -150,16 +167,22 @@ class _Job:
     ) -> None:
         self._options, self._reader, self._writer = options, reader, writer
         self._log = log
+        commits = [commit for _, commit in log.commits(0)]
+        self._join = _join(options)
+        if self._join is not None:
+            writer.forget_states(self._join.restore(commits, log.read_state))
+        self._restored = self._waiting_impressions
         self._buffer = WindowBuffer(
             options.window_ms,
             options.out_of_orderness_ms,
             (),
             options.max_jump_ms,
-            writer.last,
+            writer.last if self._join is None else self._join.source(writer.last),
             keyed=options.spec.event_key is not None,
+            joined=self._join is not None,
         )
         self._done = Reconciliation()
-        for _, commit in log.commits(0):
+        for commit in commits:
             self._done = self._done.plus(commit)
         self._before = self._done
         self._ended = writer.last is not None and writer.last.end
@@ -228,7 +251,10 @@ class _Job:
         self._settle(harvest)
         closing_at = time.monotonic()
         windows = 0
-        for commit in self._sink.commit(buffer.close()):
+        closed = buffer.close()
+        for commit in self._sink.commit(
+            closed if self._join is None else self._join.take_all(closed)
+        ):
             self._done = self._done.plus(commit)
             windows += 1
         last = self._writer.last
@@ -302,16 +328,27 @@ class _Job:
         }
         self._idle.update(self._buffer.partitions, got, caught_up, now, int(time.time() * 1000))
 
+    @property
+    def _waiting_impressions(self) -> int:
+        return 0 if self._join is None else len(self._join.pending)
+
     def _check(self) -> None:
         """Raises RunError unless every event that was read is accounted for."""
         committed = self._done.rows - self._before.rows
-        waiting = self._buffer.open_rows + self._sink.waiting
-        if self._taken + self._buffer.retaken != committed + waiting:
+        waiting = self._buffer.open_rows + self._sink.waiting + self._waiting_impressions
+        if self._taken + self._buffer.retaken + self._restored != committed + waiting:
             raise RunError(
                 f"{self._log.place}: {self._taken:,} events were read and "
                 f"{self._buffer.retaken:,} taken up again, but {committed:,} are committed and "
                 f"{waiting:,} wait: this is a fault of the program: keep the log and report it"
             )
+
+
+def _join(options: StreamOptions) -> Join | None:
+    if options.join is None:
+        return None
+    first = options.clicks_from
+    return Join(options.window_ms, options.join, lambda numbers: numbers >= first)
 
 
 @contextmanager

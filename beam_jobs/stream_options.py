@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from beam_jobs.decode import AVRO, JSON, Formats
+from beam_jobs.join_options import JoinOptions
+from beam_jobs.kafka_records import TOPIC_SPAN
 from beam_jobs.kafka_settings import KafkaSettings
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
@@ -44,6 +46,7 @@ class StreamOptions:
         max_open_rows: rows in open windows from which on only partitions that hold windows open
             are read.
         runner: only ``in_process`` is.
+        join: where labels come from, if not with the events; None: with the events.
     """
 
     kafka: KafkaSettings
@@ -62,6 +65,7 @@ class StreamOptions:
     epoch_rows: int = 100_000
     max_open_rows: int = 5_000_000
     runner: str = IN_PROCESS
+    join: JoinOptions | None = None
 
     def __post_init__(self) -> None:
         if self.forms.messages not in (AVRO, JSON):
@@ -95,10 +99,38 @@ class StreamOptions:
             why = _REFUSED_RUNNERS.get(self.runner.lower().removesuffix("runner"))
             told = f"is refused: {why}: " if why else ""
             raise ConfigError(f"stream.runner = {self.runner!r}: {told}must be {IN_PROCESS}")
-        if self.letter_topic in self.kafka.topics:
+        if self.join is not None:
+            self._check_join(self.join)
+        if self.letter_topic in self.reading.topics:
             raise ConfigError(
                 f"stream.dead_letters = {self.dead_letters!r}: is one of the topics that are read"
             )
+
+    def _check_join(self, join: JoinOptions) -> None:
+        if not join.topics:
+            raise ConfigError("join.topics = []: must name the topics of the clicks")
+        if set(join.topics) & set(self.kafka.topics):
+            raise ConfigError(
+                f"join.topics = {list(join.topics)}: one of them is in source.kafka.topics too"
+            )
+        if self.forms.messages == AVRO and self.forms.avro.schema is not None:
+            raise ConfigError(
+                "source.avro.schema: is the impressions'; clicks have another: with a join, name a "
+                "registry, or ids"
+            )
+        join.check(self.spec)
+
+    @property
+    def reading(self) -> KafkaSettings:
+        """All topics that are read: those of clicks after all others."""
+        if self.join is None:
+            return self.kafka
+        return replace(self.kafka, topics=self.kafka.topics + self.join.topics)
+
+    @property
+    def clicks_from(self) -> int:
+        """The number of the first partition of clicks."""
+        return TOPIC_SPAN * len(self.kafka.topics)
 
     @property
     def letter_topic(self) -> str | None:

@@ -157,7 +157,8 @@ class Join(Part):
     """Labels that come from other events: clicks or conversions of the impressions' keys.
 
     Attributes:
-        files: Parquet or CSV files of the clicks; each is one partition.
+        files: of the clicks, for a replay, in the format of the others; each is one partition.
+        topics: of the clicks, for the streaming job.
         attribution: how long after its impression a click counts; an impression without one is a
             negative then.
         time: column of a click's event time; by default that of the impressions.
@@ -165,7 +166,8 @@ class Join(Part):
         max_pending: most impressions that wait; past it the job stops.
     """
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
     attribution: Annotated[Duration, Field(gt=0)]
     time: str | None = None
     key: str | None = None

@@ -67,6 +67,7 @@ def join_options(config: Config) -> JoinOptions | None:
     spec, join = config.spec(), config.join
     return JoinOptions(
         files=join.files,
+        topics=join.topics,
         time=join.time or spec.event_time,
         key=join.key or spec.event_key or "",
         attribution_ms=join.attribution,

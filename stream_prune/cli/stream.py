@@ -114,6 +114,7 @@ def stream_options(settings: Config) -> StreamOptions:
     """
     from beam_jobs.decode import Formats
     from beam_jobs.stream_options import StreamOptions
+    from stream_prune.cli.job import join_options
 
     source, windows, stream = settings.source, settings.windows, settings.stream
     if source is None or source.kafka is None:
@@ -135,6 +136,7 @@ def stream_options(settings: Config) -> StreamOptions:
         epoch_rows=stream.epoch_rows,
         max_open_rows=stream.max_open_rows,
         runner=stream.runner,
+        join=join_options(settings),
     )
 
 

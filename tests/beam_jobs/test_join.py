@@ -194,7 +194,8 @@ def test_too_many_that_wait_are_a_clear_stop():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"files": ()}, r"join\.files = \[\]"),
+        ({"files": ()}, r"join: name its files, or for a streaming job its topics"),
+        ({"topics": ("a",)}, r"join: name its files, or for a streaming job its topics"),
         ({"attribution_ms": 0}, r"join\.attribution = 0: must be 1 or more"),
         ({"max_pending": 0}, r"join\.max_pending = 0"),
         ({"key": "at"}, r"join\.key = 'at': must be another column"),
