@@ -53,7 +53,7 @@ def compare(
             raise ConfigError(f"{config}: {cell}: {error}") from None
     first = grid.every[0]
     run_replay(first, console)
-    made, failed = _make(grid, jobs, console)
+    made, failed = make_runs(grid, jobs, console)
     rows = _tables(grid, made, console)
     folder = grid.comparison.folder
     typer.echo(f"tables: {', '.join(str(folder / name) for name in (TABLE, CELLS, RUNS))}")
@@ -66,7 +66,7 @@ def compare(
         raise RunError(f"{len(failed)} of {len(grid.every)} runs failed:\n{told}")
 
 
-def _make(
+def make_runs(
     grid: Grid, jobs: int | None, console: Console
 ) -> tuple[dict[Cell, list[Made]], Mapping[str, str]]:
     """All runs that are not finished yet; the finished ones by cell, and why others failed."""

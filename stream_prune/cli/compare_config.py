@@ -98,17 +98,30 @@ def load_grid(path: Path, changes: Sequence[str] = ()) -> Grid:
         )
     if len(set(comparison.seeds)) < len(comparison.seeds):
         raise ConfigError(f"{path}: seeds = {list(comparison.seeds)}: one occurs twice")
-    base = path.parent / comparison.base
+    return grid_of(comparison, path.parent / comparison.base, str(path))
+
+
+def grid_of(comparison: Comparison, base: Path, place: str) -> Grid:
+    """The configuration of every run of a comparison.
+
+    Args:
+        comparison: what is varied.
+        base: the file of the configuration that all runs begin with.
+        place: named in errors.
+
+    Raises:
+        ConfigError: a cell's configuration has a fault.
+    """
     runs: dict[Cell, list[Config]] = {}
     folders: dict[Path, Cell] = {}
     for cell, changed in _cells(comparison, base):
         try:
             runs[cell] = [_job(comparison, base, cell, changed, seed) for seed in comparison.seeds]
         except ConfigError as error:
-            raise ConfigError(f"{path}: {cell}: {error}") from None
+            raise ConfigError(f"{place}: {cell}: {error}") from None
         folder = runs[cell][0].training.run
         if folder in folders:
-            raise ConfigError(f"{path}: {cell} and {folders[folder]} would share {folder}")
+            raise ConfigError(f"{place}: {cell} and {folders[folder]} would share {folder}")
         folders[folder] = cell
     return Grid(comparison, runs)
 

@@ -1,0 +1,1 @@
+"""Scaling laws: fitted to runs, with intervals, and what they say about budgets."""

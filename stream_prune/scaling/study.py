@@ -1,0 +1,176 @@
+"""A scaling law with what one must know before believing it: intervals, and how far it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_prune.errors import RunError
+from stream_prune.scaling.power_law import LEAST_POINTS, PowerLaw, fit, refits
+
+Floats = npt.NDArray[np.float64]
+Interval = tuple[float, float]
+
+RESAMPLES = 400
+HELD_OUT = 0.25
+"""Share of the distinct sizes, the largest ones, that the law is tested on."""
+LEAST_SPAN = 8.0
+"""Largest over smallest size below which a power cannot be told from a line."""
+REACH = 4.0
+"""Beyond the largest size by no more than this factor, however well the law holds."""
+NOISE = 3.0
+"""Standard errors by which a held-out point may lie off the law, and the loss must have fallen."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A fitted law.
+
+    Attributes:
+        x, loss: the points [n].
+        law: fitted to all of them.
+        resampled: laws of the bootstrap [R, 3] of a, b, c.
+        noise: standard deviation of log L around the law: what seeds differ by.
+        held_out: sizes that the law was tested on, with the relative error there of a law that was
+            fitted to the smaller ones alone; empty where there were too few.
+        refusal: why the law must not be extrapolated; empty: it may be, up to :data:`REACH`.
+    """
+
+    x: Floats
+    loss: Floats
+    law: PowerLaw
+    resampled: Floats
+    noise: float
+    held_out: tuple[tuple[float, float], ...]
+    refusal: str
+
+    def interval(self, name: str, level: float = 0.95) -> Interval:
+        """Of ``a``, ``b`` or ``c``."""
+        return _percentiles(self.resampled[:, "abc".index(name)], level)
+
+    def band(self, x: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+        """Between which the law lies at x [n]."""
+        a, b, c = (self.resampled[:, [i]] for i in range(3))
+        low, high = np.percentile(a * x**-b + c, (50 * (1 - level), 50 * (1 + level)), axis=0)
+        return low, high
+
+    def predict(self, x: float, level: float = 0.95) -> tuple[float, Interval]:
+        """The loss at x, with its interval.
+
+        Raises:
+            RunError: x is beyond what the points carry, with the reason.
+        """
+        largest = float(self.x.max())
+        if x > largest and self.refusal:
+            raise RunError(f"no prediction at {x:,.4g}, beyond {largest:,.4g}: {self.refusal}")
+        if x > REACH * largest or x < self.x.min() / REACH:
+            raise RunError(
+                f"no prediction at {x:,.4g}: the points reach from {self.x.min():,.4g} to "
+                f"{largest:,.4g}, and a law is trusted {REACH:g} times as far: measure closer to it"
+            )
+        low, high = self.band(np.array([x]), level)
+        return self.law.at(x), (float(low[0]), float(high[0]))
+
+
+def study(x: Floats, loss: Floats, seed: int = 0) -> Study:
+    """Fit the law, resample it, and test it on the largest sizes.
+
+    Args:
+        x: [n] sizes; several points of one size (seeds) say how noisy they are.
+        loss: [n].
+        seed: of the resampling.
+
+    Raises:
+        RunError: there are too few points for any law.
+
+    Source: the residual bootstrap (Efron 1979) with residuals divided by the root of one minus
+    their leverage (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section
+    6.2.3), and stretched by Student's over the normal quantile, as few points ask for.
+    """
+    x, loss = np.asarray(x, np.float64), np.asarray(loss, np.float64)
+    law = fit(x, loss)
+    noise, residuals = _residuals(law, x, loss)
+    drawn = np.random.default_rng(seed).choice(residuals, (RESAMPLES, len(x)))
+    resampled = refits(x, law.curve(x) * np.exp(drawn), law)
+    held_out = _test(x, loss)
+    return Study(x, loss, law, resampled, noise, held_out, _refusal(x, law, noise, held_out))
+
+
+def fisher_interval(law: PowerLaw, x: Floats, noise: float) -> dict[str, float]:
+    """Half widths of the 95 % intervals that Fisher's information promises at best.
+
+    Args:
+        law: the true one.
+        x: [n] sizes.
+        noise: standard deviation of log L.
+    """
+    above, whole = law.a * x**-law.b, law.curve(x)
+    jacobian = np.stack([above / law.a, -np.log(x) * above, np.ones_like(x)], 1) / whole[:, None]
+    covariance = noise**2 * np.linalg.inv(jacobian.T @ jacobian)
+    return dict(zip("abc", (1.96 * np.sqrt(np.diag(covariance))).tolist(), strict=True))
+
+
+def _residuals(law: PowerLaw, x: Floats, loss: Floats) -> tuple[float, Floats]:
+    """Their deviation, and the residuals of log L as the bootstrap draws them."""
+    from scipy.special import stdtrit
+
+    above, whole = law.a * x**-law.b, law.curve(x)
+    jacobian = np.stack([above, -np.log(x) * above, np.ones_like(x)], 1) / whole[:, None]
+    leverage = np.einsum("ni,ij,nj->n", jacobian, np.linalg.pinv(jacobian.T @ jacobian), jacobian)
+    residual = np.log(loss / whole)
+    freedom = len(x) - 3
+    spread = residual / np.sqrt(np.maximum(1 - leverage, 0.05))
+    noise = float(np.sqrt((residual**2).sum() / freedom))
+    return noise, (spread - spread.mean()) * float(stdtrit(freedom, 0.975)) / 1.96
+
+
+def _test(x: Floats, loss: Floats) -> tuple[tuple[float, float], ...]:
+    sizes = np.unique(x)
+    count = min(max(1, round(HELD_OUT * len(sizes))), len(sizes) - LEAST_POINTS)
+    if count < 1:
+        return ()
+    known = x < sizes[-count]
+    law = fit(x[known], loss[known])
+    return tuple(
+        (float(size), law.at(float(size)) / float(loss[x == size].mean()) - 1)
+        for size in sizes[-count:]
+    )
+
+
+def _refusal(
+    x: Floats, law: PowerLaw, noise: float, held_out: tuple[tuple[float, float], ...]
+) -> str:
+    smallest, largest = float(x.min()), float(x.max())
+    if largest / smallest < LEAST_SPAN:
+        return (
+            f"the sizes span a factor of {largest / smallest:.1f} only, {LEAST_SPAN:g} are needed "
+            "to tell a power from a line: measure smaller or larger ones"
+        )
+    fall = float(np.log(law.at(smallest) / law.at(largest)))
+    if fall < NOISE * noise / np.sqrt(len(x)):
+        return (
+            f"the loss falls by {100 * fall:.2f} % over all sizes, which the noise of "
+            f"{100 * noise:.2f} % a point does not let one tell from nothing"
+        )
+    if not held_out:
+        return (
+            f"{len(np.unique(x))} sizes leave none to test the law on: "
+            f"measure {LEAST_POINTS + 1} or more"
+        )
+    for size, error in held_out:
+        points = int((x == size).sum())
+        allowed = NOISE * noise * np.sqrt(1 / points + 1 / len(x)) + 0.1 * fall
+        if abs(error) > allowed:
+            return (
+                f"fitted without the largest sizes, the law is off by {100 * error:+.2f} % at "
+                f"{size:,.4g}, more than noise explains ({100 * allowed:.2f} %): another law "
+                "begins there, or the runs were not trained alike"
+            )
+    return ""
+
+
+def _percentiles(values: Floats, level: float) -> Interval:
+    low, high = np.percentile(values, (50 * (1 - level), 50 * (1 + level)))
+    return float(low), float(high)
