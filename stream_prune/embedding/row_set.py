@@ -113,7 +113,9 @@ def admit(
                 rows.floor[table] = min(rows.floor[table], count)
                 fresh[handed_out] = found[i] = row
                 handed_out += 1
-            elif count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
+                continue
+            waiting_room.touch(rows.room, table, key)
+            if count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
                 cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
                 if rows.candidates[cell] == EMPTY:
                     rows.queue[rows.board_base[table] + rows.waiting[table]] = cell
@@ -121,7 +123,6 @@ def admit(
                 if rows.candidates[cell] == key or count > rows.strength[cell]:
                     rows.candidates[cell] = key
                     rows.strength[cell] = count
-                waiting_room.touch(rows.room, table, key)
         if handed_out > before:  # some keys got their row at a later sighting in this batch
             for i in range(spans[table], spans[table + 1]):
                 if found[i] < first + shared:

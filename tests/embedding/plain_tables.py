@@ -1,11 +1,13 @@
 """One embedding table in plain dicts: what the compiled tables must do, read at a glance.
 
-Ids must not share a sketch cell or a board cell; the caller sees to that.
+Ids must not share a sketch cell or a board cell; the caller sees to that. A key below 0 is a cold
+row: -1 the first one.
 """
 
 import numpy as np
 
 from stream_prune.embedding import TableConfig
+from stream_prune.embedding.cold_rows import cold_rows, heirs
 from stream_prune.embedding.id_map import home
 
 BOARD_SHIFT = np.uint64(64 - 6)  # a table of up to 64 rows has a board of 64 cells
@@ -14,25 +16,38 @@ BOARD_SHIFT = np.uint64(64 - 6)  # a table of up to 64 rows has a board of 64 ce
 class PlainTable:
     def __init__(self, config: TableConfig, cold: np.ndarray, lr: float, eps: float) -> None:
         self.config, self.capacity, self.lr, self.eps = config, config.capacity, lr, eps
-        self.weights = {None: cold.copy()}  # None is the cold row
-        self.accumulators = {None: np.float32(0)}
+        self.weights = {-1 - place: row.copy() for place, row in enumerate(cold)}
+        self.accumulators = {-1 - place: np.float32(0) for place in range(len(cold))}
         self.owners: list[int] = []  # in the order of their rows
         self.counts: dict[int, float] = {}  # of owners
         self.sketch: dict[int, np.float32] = {}  # of everybody else
         self.candidates: dict[int, float] = {}
+        self.waiting: dict[int, tuple[np.ndarray, np.float32]] = {}  # longest unused first
         self.open = True
         self.churn = [0, 0]
+
+    @property
+    def cold(self) -> int:
+        return 1 + int(self.config.cold_share * self.capacity)
+
+    @property
+    def room(self) -> int:
+        """Rows that ids may own."""
+        return self.capacity + 1 - self.cold
 
     def _own(self, key: int, count: float, place: int) -> None:
         self.owners[place : place + 1] = [key]
         self.counts[key] = count
-        self.weights[key] = self.weights[None].copy()
-        self.accumulators[key] = np.float32(0)
+        fresh = (self.weights[self.cold_of(key)].copy(), np.float32(0))
+        self.weights[key], self.accumulators[key] = self.waiting.pop(key, fresh)
         self.churn[0] += 1
 
     def _evict(self, key: int) -> None:
         self.sketch[key] = np.float32(self.counts.pop(key))
-        del self.weights[key], self.accumulators[key]
+        self.waiting[key] = (self.weights.pop(key), self.accumulators.pop(key))
+        slots = int(self.config.waiting * self.config.capacity)
+        for gone in list(self.waiting)[: max(0, len(self.waiting) - slots)]:
+            del self.waiting[gone]
         self.churn[1] += 1
 
     def admit(self, keys: list[int], events: int) -> None:
@@ -40,14 +55,17 @@ class PlainTable:
         for key in keys:
             if key in self.counts:
                 self.counts[key] += amount
-            elif self.open and (len(self.owners) < self.capacity or self.config.follow):
+            elif self.open and (len(self.owners) < self.room or self.config.follow):
                 count = float(self.sketch.get(key, np.float32(0))) + amount
                 self.sketch[key] = np.float32(count)
                 if count >= (self.config.admission - 0.5) * amount:
-                    if len(self.owners) < self.capacity:
+                    if len(self.owners) < self.room:
                         self._own(key, count, len(self.owners))
-                    elif self.capacity:
+                        continue
+                    if self.room:
                         self.candidates[key] = count
+                    if key in self.waiting:
+                        self.waiting[key] = self.waiting.pop(key)
 
     def adapt(self) -> None:
         victims = sorted(range(len(self.owners)), key=lambda row: self.counts[self.owners[row]])
@@ -56,32 +74,50 @@ class PlainTable:
             victim = self.owners[row]
             if not self.candidates[rival] > self.config.hysteresis * self.counts[victim]:
                 break
+            comes_back = self.waiting.pop(rival, None)
             self._evict(victim)
+            if comes_back is not None:
+                self.waiting[rival] = comes_back
             self._own(rival, self.candidates[rival], row)
         self.candidates.clear()
 
     def resize(self, capacity: int) -> None:
         if capacity < self.capacity and not self.config.follow:
             self.open = False
-        self.capacity = capacity
+        before, self.capacity = self.cold, capacity
         self.candidates.clear()
         ranked = sorted(self.owners, key=lambda k: (-self.counts[k], self.owners.index(k)))
-        for key in ranked[capacity:]:
+        for key in reversed(ranked[self.room :]):  # the strongest leaves last
             self._evict(key)
         self.owners = [key for key in self.owners if key in self.counts]
+        old = [(self.weights.pop(-1 - j), self.accumulators.pop(-1 - j)) for j in range(before)]
+        for place, heir in enumerate(heirs(self.cold, before)):
+            weight, accumulator = old[heir]
+            self.weights[-1 - place], self.accumulators[-1 - place] = weight.copy(), accumulator
 
-    def row_of(self, key: int) -> int | None:
-        return key if key in self.counts else None
+    def cold_of(self, key: int) -> int:
+        return -1 - int(cold_rows(np.array([key]), self.cold)[0])
 
-    def embedding(self, bag: list[int]) -> np.ndarray:
-        return np.mean([self.weights[self.row_of(k)] for k in bag] or [self.weights[None]], 0)
+    def row_of(self, key: int) -> int:
+        return key if key in self.counts else self.cold_of(key)
 
-    def learn(self, bags: list[list[int]], gradients: np.ndarray) -> None:
-        sums: dict[int | None, np.ndarray] = {}
+    def shares(self, bag: list[tuple[int, float]]) -> list[tuple[int, np.float32]]:
+        """Rows of a bag of (id, weight), and what each counts."""
+        if not bag:
+            return [(-1, np.float32(1))]
+        total = sum(weight for _, weight in bag) if self.config.combine == "mean" else 1.0
+        return [
+            (self.row_of(key), np.float32(weight / total if total else 0.0)) for key, weight in bag
+        ]
+
+    def embedding(self, bag: list[tuple[int, float]]) -> np.ndarray:
+        return sum(share * self.weights[row] for row, share in self.shares(bag))
+
+    def learn(self, bags: list[list[tuple[int, float]]], gradients: np.ndarray) -> None:
+        sums: dict[int, np.ndarray] = {}
         for bag, gradient in zip(bags, gradients, strict=True):
-            rows = [self.row_of(key) for key in bag] or [None]
-            for row in rows:
-                sums[row] = sums.get(row, np.zeros_like(gradient)) + gradient / len(rows)
+            for row, share in self.shares(bag):
+                sums[row] = sums.get(row, np.zeros_like(gradient)) + gradient * share
         for row, gradient in sums.items():
             self.accumulators[row] += np.mean(gradient**2)
             rate = self.lr / (np.sqrt(self.accumulators[row]) + self.eps)
