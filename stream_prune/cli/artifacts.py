@@ -29,6 +29,7 @@ def build_artifact(
     example: pa.Table,
     run_name: str | None = None,
     settings: ArtifactConfig | None = None,
+    checkpoint: Path | None = None,
 ) -> Path:
     """Write the model of a run's last checkpoint to ``RUN/artifacts/<step>``, if it isn't there.
 
@@ -40,6 +41,7 @@ def build_artifact(
         example: raw rows that the model can score.
         run_name: the run's name in the artifact's lineage; the folder's name by default.
         settings: how rows are stored; as they are by default.
+        checkpoint: the checkpoint's folder; the run's last one by default.
 
     Raises:
         ConfigError: the folder holds no run.
@@ -56,12 +58,13 @@ def build_artifact(
     from stream_prune.training.build import build
     from stream_prune.training.checkpoint import read_states
     from stream_prune.training.config import TrainingConfig
+    from stream_prune.training.run_folder import CHECKPOINTS
     from stream_prune.training.torch_state import ModuleState
 
     run = read_run(folder)
     if "features" not in run.start or not run.config:
         raise ConfigError(f"{folder}: the run has not begun: there is nothing to publish")
-    checkpoint = _newest_checkpoint(folder)
+    checkpoint = checkpoint or _newest_checkpoint(folder)
     step = int(checkpoint.name)
     settings = settings or ArtifactConfig()
     rounded = "" if settings.rows == "float32" else f"-{settings.rows}"
@@ -93,7 +96,7 @@ def build_artifact(
         lineage=Lineage(
             run=run_name or folder.name,
             step=step,
-            checkpoint=str(checkpoint),
+            checkpoint=str(folder / CHECKPOINTS / checkpoint.name),
             log=str(config.log),
             window_end=learned,
         ),

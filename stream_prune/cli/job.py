@@ -15,6 +15,7 @@ from stream_prune.cli.curves import curves
 from stream_prune.cli.environment import environment
 from stream_prune.cli.known_truth import regret_of
 from stream_prune.cli.progress import progress
+from stream_prune.cli.publisher import publisher
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.report.run import ENVIRONMENT
 
@@ -153,7 +154,9 @@ def train(
     training.run.mkdir(parents=True, exist_ok=True)
     write_json(training.run / ENVIRONMENT, environment())
     save_job(config, training.run)
-    with curves(training.run, config.registry if live else None):
+    shown = curves(training.run, config.registry if live else None)
+    published = publisher(training.run, config) if live else nullcontext()
+    with shown, published:
         summary = trainer.run()
     summary = summary | regret_of(config, summary) | {"events": reconciled.record(training.log)}
     write_json(training.run / SUMMARY, {"run": training.run.name, **summary})

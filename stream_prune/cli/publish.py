@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from stream_prune.cli.config import Config
 
-EXAMPLE_ROWS = 64
-
 
 def publish(
     run: RunFolder,
@@ -71,6 +69,7 @@ def publish_run(
     from stream_prune.cli.artifacts import build_artifact
     from stream_prune.cli.config import load
     from stream_prune.cli.event_files import read_events
+    from stream_prune.cli.example_rows import example_rows
     from stream_prune.cli.job import JOB
     from stream_prune.minibatch.open_log import open_log
     from stream_prune.registry.publish import publish as publish_artifact
@@ -82,11 +81,31 @@ def publish_run(
         raise ConfigError(
             f"{run / JOB}: registry: is missing: say where to publish (tracking_uri, model)"
         )
-    rows = last_events(config) if example is None else _last(read_events(example))
+    send_waiting(run, config)
+    rows = example_rows(config) if example is None else _last(read_events(example))
     artifact = build_artifact(run, config.registry.model, rows, run_name, config.artifact)
     log = open_log(config.training.log)
     limits = config.publish.gates if gates else None
     return publish_artifact(artifact, config.registry, limits, log), artifact, config
+
+
+def send_waiting(run: Path, config: Config) -> None:
+    """Publish first what an earlier process has left waiting, in order.
+
+    Raises:
+        RunError: the registry doesn't answer.
+    """
+    from stream_prune.cli.publisher import publish_waiting
+    from stream_prune.registry.publications import Publications
+
+    publications = Publications(run)
+    with publications.alone():
+        for line in publications.waiting():
+            fate = publish_waiting(run, line, config)
+            publications.add(fate)
+            publications.tidy()
+            told = fate.why if fate.version == "" else f"version {fate.version}"
+            typer.echo(f"step {fate.step}, which was waiting: {fate.outcome}: {told}")
 
 
 def last_events(config: Config) -> pa.Table:
@@ -107,4 +126,6 @@ def last_events(config: Config) -> pa.Table:
 
 
 def _last(events: pa.Table) -> pa.Table:
+    from stream_prune.cli.example_rows import EXAMPLE_ROWS
+
     return events.slice(max(0, events.num_rows - EXAMPLE_ROWS))

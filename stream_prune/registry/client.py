@@ -35,9 +35,27 @@ def prepare() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+class RegistryAway(RunError):  # noqa: N818  a state to wait out
+    """The registry does not answer, or not now: the same may go well later."""
+
+
+_REFUSALS = {
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+}
+"""MLflow's codes of answers that will be the same next time."""
+
+
 @contextmanager
 def step(what: str, config: RegistryConfig) -> Iterator[None]:
-    """Turn what MLflow and the network raise into a RunError that says what failed and where."""
+    """Turn what MLflow and the network raise into a RunError that says what failed and where.
+
+    Raises:
+        RegistryAway: it may go well later.
+        RunError: it was refused, and will be again.
+    """
     prepare()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -49,7 +67,8 @@ def step(what: str, config: RegistryConfig) -> Iterator[None]:
         reason = address.hidden(reason, config.tracking_uri, config.registry_uri or "")
         uris = dict.fromkeys((config.tracking_address, config.registry_address))
         ways = "".join(sqlite_file.way_out(uri, error) for uri in uris)
-        raise RunError(f"{config.tracking_uri}: {what} failed: {reason}{ways}") from error
+        kind = RunError if getattr(error, "error_code", None) in _REFUSALS else RegistryAway
+        raise kind(f"{config.tracking_uri}: {what} failed: {reason}{ways}") from error
 
 
 def connect(config: RegistryConfig) -> MlflowClient:

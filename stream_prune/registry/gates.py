@@ -36,8 +36,8 @@ class Gates:
         ConfigError: a value out of its range, by name.
     """
 
-    ne_tolerance: float = 0.005
-    windows: int = 20
+    ne_tolerance: float = 0.01
+    windows: int = 50
     max_bytes: int | None = None
     max_latency_ms: float | None = None
 
@@ -82,8 +82,10 @@ def check_quality(
 ) -> None:
     """Normalized entropy on the same windows, each scored before it was learned.
 
-    The candidate's are those that its run has journaled. The champion's own are compared where it
-    has learned a window too; windows since then are scored with it now.
+    The candidate's are those that its run has journaled, and so are the champion's of windows that
+    it has learned itself. Windows of events after the last label that it has learned was known are
+    scored with it now; those in between can't be had fairly, and are left out. Of one run's models
+    only what was scored since the champion is compared, if there is anything.
 
     Args:
         gates: the tolerance, and how many windows.
@@ -98,6 +100,7 @@ def check_quality(
     ours = from_metrics(candidate.card.metrics)[-gates.windows :]
     theirs = _judged(champion, ours, log)
     pairs = [(mine, theirs[mine.end]) for mine in ours if mine.end in theirs]
+    pairs = [pair for pair in pairs if pair[0] != pair[1]] or pairs
     if not pairs:
         raise Refused(
             "there is no window that both it and the champion have scored before learning it: "
@@ -135,7 +138,7 @@ def _judged(
                 "the champion has other features, so it can't be scored on this log; promote the "
                 "new model by hand"
             )
-        after = {end for end in wanted if end > learned}
+        after = {end for end in wanted if end > learned + log.spec.label_delay_ms}
         found |= {window.end: window for window in _scored(champion, log, after)}
     return found
 

@@ -87,7 +87,7 @@ def _gate(
 ) -> None:
     """Hold a version against the gates; what they say stays with it in the registry."""
     lineage = fetched.card.lineage
-    where = f"name {config.model!r}, run {lineage.run!r}, step {lineage.step}"
+    where = f"run {lineage.run!r}, step {lineage.step}"
     version = registered(client, config, fetched)
     number = str(version.version)
     try:
@@ -101,7 +101,7 @@ def _gate(
             client.set_model_version_tag(config.model, number, REFUSED_TAG, str(refusal)[:4_000])
         kept = f"version {champion.number} stays" if champion else "there is no champion yet"
         raise Refused(
-            f"{config.tracking_uri}: version {number} ({where}) is not promoted: {refusal} "
+            f"{config.model} version {number} ({where}) is not promoted: {refusal} "
             f"({config.alias}: {kept})"
         ) from None
     if REFUSED_TAG in version.tags:

@@ -62,9 +62,12 @@ def test_a_model_within_the_tolerance_becomes_champion(written, known, registry_
 
 
 def test_windows_after_the_champions_last_are_scored_with_it_now(model, written, tmp_path):
-    """Labels come from the model itself: what it scores is as good as can be."""
-    log = click_log(tmp_path / "log", model, windows=6)
-    ends = [HOUR * hour for hour in range(1, 7)]
+    """Labels come from the model itself: what it scores is as good as can be.
+
+    They are known a day later, so a model that has learned hours 1 to 3 exists from hour 27 on.
+    """
+    log = click_log(tmp_path / "log", model, windows=30)
+    ends = [HOUR * hour for hour in range(1, 31)]
     old = Scorer.load(renamed(written, tmp_path / "old", metrics={}, step=1, window_end=ends[2]))
     rivals = {
         logloss: Scorer.load(rival(written, tmp_path / f"{logloss}", logloss, ends))
