@@ -33,13 +33,13 @@ class RowIndex:
     """
 
     _keys: Ids
-    _rows: Ids
+    _rows: npt.NDArray[np.integer]
     _cold: Ids
-    _shared: Ids
-    _directory: Ids
+    _shared: Ids | None
+    _directory: npt.NDArray[np.integer]
     _first: Ids
     _shift: npt.NDArray[np.uint64]
-    _steps: Ids
+    _steps: npt.NDArray[np.integer]
 
     @classmethod
     def of(cls, tables: Sequence[Ids], shared: Sequence[int] | None = None) -> RowIndex:
@@ -69,15 +69,17 @@ class RowIndex:
             directory.append(place + np.cumsum(count) - count)
             place += len(ids) + fullest
         first_bucket = np.cumsum([0, *(len(starts) for starts in directory[:-1])])
+        # Half as wide where that is enough: look-ups wait for memory.
+        narrow = np.int32 if place + len(owned) < 2**31 else np.int64
         return cls(
             np.concatenate(keys),
-            np.concatenate(rows),
+            np.concatenate(rows).astype(narrow),
             cold,
-            np.array(shared),
-            np.concatenate(directory),
+            np.array(shared) if max(shared) > 1 else None,
+            np.concatenate(directory).astype(narrow),
             first_bucket,
             shift,
-            np.arange(fullest),
+            np.arange(fullest, dtype=narrow),
         )
 
     def rows(self, ids: Ids, lengths: int | Ids) -> Ids:
@@ -87,22 +89,27 @@ class RowIndex:
             ids: [n], one table's after another's.
             lengths: how many belong to each table: one number for all of them, or [F].
         """
-        rows = self._cold.repeat(lengths)
-        if (self._shared > 1).any():
-            rows += cold_rows(ids, self._shared.repeat(lengths))
-        bucket = _buckets(ids, self._shift.repeat(lengths)) + self._first.repeat(lengths)
-        start = self._directory[bucket]
+        rows, shared, shift, first = self._cold, self._shared, self._shift, self._first
+        if len(ids) != len(rows) or not isinstance(lengths, int):
+            rows, shift, first = (each.repeat(lengths) for each in (rows, shift, first))
+            shared = None if shared is None else shared.repeat(lengths)
+        if shared is not None:
+            rows = rows + cold_rows(ids, shared)
+        start = self._directory[_buckets(ids, shift) + first]
         if len(ids) <= _AT_ONCE:
-            hits = self._keys[start[:, None] + self._steps] == ids[:, None]
-            return np.where(hits.any(axis=1), self._rows[start + hits.argmax(axis=1)], rows)
-        searched = np.arange(len(ids))
-        for step in self._steps:
-            at = start[searched] + step
-            found = self._keys[at] == ids[searched]
-            rows[searched[found]] = self._rows[at[found]]
-            searched = searched[~found]
-            if not len(searched):
-                break
+            places = start[:, None] + self._steps
+            hits = self._keys[places] == ids[:, None]
+            rows = rows.copy()
+            rows[hits.nonzero()[0]] = self._rows[places[hits]]
+            return rows
+        hits = self._keys[start] == ids
+        rows = np.where(hits, self._rows[start], rows)
+        for step in self._steps[1:]:
+            searched = np.flatnonzero(~hits)
+            places = start[searched] + step
+            found = self._keys[places] == ids[searched]
+            rows[searched[found]] = self._rows[places[found]]
+            hits[searched[found]] = True
         return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,15 @@ from stream_prune.artifact.format import (
     read_manifest,
 )
 from stream_prune.artifact.format import verify as verify_files
+from stream_prune.artifact.graph import read_graph
 from stream_prune.artifact.model_card import ModelCard
 from stream_prune.artifact.packed import read_packed
 from stream_prune.artifact.requests import Columns, Inputs, RequestEncoder
 from stream_prune.artifact.tables import ArtifactTables, read_arrow
 from stream_prune.errors import RunError
+
+_LOGIT = ["logit"]
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class Scorer:
@@ -76,9 +81,12 @@ class Scorer:
 
     def scores_of(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """Probabilities float32 [B] of rows that :attr:`encode` has encoded already."""
-        logits = self.logits_of(inputs).astype(np.float64)
-        # float64 holds exp(700); further out a float32 probability is 0 or 1 anyway
-        return (1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))).astype(np.float32)
+        logits = self.logits_of(inputs)
+        if len(logits) == 1:
+            return np.array([1.0 / (1.0 + exp(-max(logits.item(), -700.0)))], np.float32)
+        # float64 holds exp(700); further out a float32 probability is 0 anyway
+        wide = np.maximum(logits.astype(np.float64), -700.0)
+        return (1.0 / (1.0 + np.exp(-wide))).astype(np.float32)
 
     def logits(self, columns: Columns) -> npt.NDArray[np.float32]:
         """What :meth:`score` is the sigmoid of: float32 [B]."""
@@ -86,10 +94,12 @@ class Scorer:
 
     def logits_of(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """The same of rows that are encoded already, as those of a mini-batch log are."""
-        feed = {"dense": inputs.dense, "emb": self._tables.look_up(inputs)}
-        logits: npt.NDArray[np.float32] = self._session.run(
-            None, {name: feed[name] for name in self._inputs}
-        )[0]
+        feed = {}
+        if "emb" in self._inputs:
+            feed["emb"] = self._tables.look_up(inputs)
+        if "dense" in self._inputs:
+            feed["dense"] = inputs.dense
+        logits: npt.NDArray[np.float32] = self._session.run(_LOGIT, feed)[0]
         return logits
 
     def example(self) -> tuple[pa.Table, npt.NDArray[np.float32]]:
@@ -132,6 +142,8 @@ def _session(folder: Path, card: ModelCard, threads: int) -> onnxruntime.Inferen
         if names:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for _, value in names]
             options.add_external_initializers([name for name, _ in names], values)
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(folder))
+        content = read_graph(graph)
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         raise RunError(f"{graph}: cannot be loaded: {error}") from error

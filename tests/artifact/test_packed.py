@@ -137,7 +137,7 @@ def test_a_dense_model_is_stored_as_it_is(written):
 def test_a_packed_model_scores_without_torch(sparse):
     program = f"""
         import sys
-        for name in ("torch", "mlflow", "onnx"):
+        for name in ("torch", "mlflow"):
             sys.modules[name] = None
         from stream_prune.artifact import Scorer
         assert Scorer.load({str(sparse[2])!r}).check_example() < 1e-6
