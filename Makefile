@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart stream-demo test lint format bench bench-policies docs clean
+.PHONY: help install quickstart stream-demo test lint format bench soak bench-policies docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,10 +41,14 @@ format: $(VENV)/.dev  ## let ruff mend what it can
 
 bench: $(VENV)/.dev  ## run every benchmark in full; ARGS=--quick for the short ones
 	@mkdir -p benchmarks/results
-	@for file in $(shell grep -l __main__ benchmarks/*.py); do \
+	@for file in $(filter-out benchmarks/soak.py,$(shell grep -l __main__ benchmarks/*.py)); do \
 	  echo "== $$file"; \
 	  $(BIN)/python $$file $(ARGS) --json benchmarks/results/$$(basename $$file .py).json || exit 1; \
 	done
+
+soak: $(VENV)/.dev  ## the streaming job at full size: faults, kills, half an hour under load (needs Java 17 and Maven)
+	@mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/soak.py $(ARGS) --json benchmarks/results/soak.json
 
 bench-policies: $(VENV)/.dev  ## compare the policies on four logs (an hour on 2 cores, goes on where it stopped)
 	@mkdir -p benchmarks/results

@@ -66,7 +66,7 @@ class ConfluentReader:
         self._ends: dict[int, int] = {}
         self._paused: set[int] = set()
         self._refused: KafkaError | None = None
-        if self._metadata() is None:
+        if self._metadata(REQUEST_SECONDS) is None:
             self._consumer.close()
             raise no_broker(settings, self._refused or "no answer")
 
@@ -74,15 +74,15 @@ class ConfluentReader:
         """Errors that librdkafka goes on trying after; the first refusal tells why."""
         self._refused = error
 
-    def _metadata(self) -> Any:
+    def _metadata(self, seconds: float) -> Any:
         try:
-            return self._consumer.list_topics(timeout=REQUEST_SECONDS)
+            return self._consumer.list_topics(timeout=seconds)
         except KafkaException as error:
             self._refused = self._refused or error.args[0]
             return None
 
-    def partitions(self) -> dict[int, tuple[str, int]] | None:
-        metadata = self._metadata()
+    def partitions(self, seconds: float = REQUEST_SECONDS) -> dict[int, tuple[str, int]] | None:
+        metadata = self._metadata(seconds)
         if metadata is None:
             return None
         for topic in self._settings.topics:

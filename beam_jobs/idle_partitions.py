@@ -31,6 +31,10 @@ class IdlePartitions:
         """The cluster has answered."""
         self._answered = now
 
+    def silence(self, now: float) -> float:
+        """Seconds since the cluster has answered."""
+        return now - self._answered
+
     def update(
         self,
         partitions: Mapping[int, Partition],

@@ -66,7 +66,10 @@ class KafkaPythonReader:
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
 
-    def partitions(self) -> dict[int, tuple[str, int]] | None:
+    def partitions(
+        self,
+        seconds: float = REQUEST_SECONDS,  # noqa: ARG002  the client's own time limits hold
+    ) -> dict[int, tuple[str, int]] | None:
         try:
             there = self._consumer.topics()
         except KafkaError as error:

@@ -43,6 +43,9 @@ from stream_prune.minibatch.log import LogWriter, MiniBatchLog
 METADATA_SECONDS = 5.0
 """How often the cluster is asked for topics and partitions."""
 
+RETENTION_SECONDS = 60.0
+"""How often the log is asked to remove what need not be kept."""
+
 BAD_SHARE_ROWS = 200_000
 """A stream's share of bad events is that among about so many last ones."""
 
@@ -62,6 +65,7 @@ class Epoch:
         open_rows: rows in open windows.
         counts: what became of all events so far, over all runs.
         held_back: partitions are not read because too many rows wait for others.
+        silent_seconds: since the cluster has answered, if it did not when it was asked last.
     """
 
     rows: int
@@ -74,6 +78,7 @@ class Epoch:
     open_rows: int
     counts: Reconciliation
     held_back: bool
+    silent_seconds: float | None
 
 
 class ToWindows(beam.PTransform):  # type: ignore[misc]
@@ -189,6 +194,7 @@ class _Job:
         self._to_end = to_end
         self._wording = Wording("its partition", options.spec.event_time, options.max_jump_ms)
         self._taken = 0
+        self._answers = True
 
     def run(self, stop: Callable[[], bool], progress: Callable[[Epoch], None]) -> Reconciliation:
         if self._ended:
@@ -203,7 +209,7 @@ class _Job:
         )
         now = time.monotonic()
         self._idle = IdlePartitions(self._options.idle, self._options.idle_ms, now)
-        self._asked = now
+        self._asked = self._trimmed = now
         with self._letters() as letter_topic, lent(self._reader) as key:
             self._sink = LogSink(
                 self._writer, self._log.header, self._name, letter_topic=letter_topic
@@ -272,6 +278,7 @@ class _Job:
             open_rows=buffer.open_rows,
             counts=self._done,
             held_back=held_back,
+            silent_seconds=None if self._answers else self._idle.silence(now),
         )
 
     def _hold_back(self) -> bool:
@@ -312,9 +319,14 @@ class _Job:
         """What does not happen in every epoch: new partitions, idle ones."""
         now = time.monotonic()
         if now - self._asked >= METADATA_SECONDS:
-            if add_new_partitions(self._reader, self._buffer):
+            self._answers = add_new_partitions(self._reader, self._buffer)
+            if self._answers:
                 self._idle.answered(now)
             self._asked = time.monotonic()
+        if self._options.retention is not None and now - self._trimmed >= RETENTION_SECONDS:
+            delay = 0 if self._join is None else self._join.delay_ms
+            self._log.trim(self._options.retention, delay)
+            self._trimmed = now
         got = {
             c.decoded.partition
             for c in harvest.get("windowed", [])

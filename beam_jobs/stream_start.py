@@ -12,6 +12,9 @@ from stream_prune.errors import RunError
 from stream_prune.minibatch.commit import Commit
 from stream_prune.minibatch.log import MiniBatchLog
 
+ANSWER_SECONDS = 5.0
+"""How long a job at work waits for the cluster's answer: it must still hear that it is to stop."""
+
 START = "start"
 """The name under which a log keeps the offsets that it began at, where that was the end."""
 
@@ -70,7 +73,7 @@ def add_new_partitions(reader: TopicReader, buffer: WindowBuffer) -> bool:
     Raises:
         RunError: a topic is gone, or the cluster stops answering.
     """
-    names = reader.partitions()
+    names = reader.partitions(ANSWER_SECONDS)
     if names is None:
         return False
     gone = [number for number in buffer.partitions if number not in names]

@@ -23,8 +23,11 @@ Message = Any
 class TopicReader(Protocol):
     """A client that reads assigned partitions; partitions go by their number in the log."""
 
-    def partitions(self) -> dict[int, tuple[str, int]] | None:
+    def partitions(self, seconds: float = REQUEST_SECONDS) -> dict[int, tuple[str, int]] | None:
         """Topic and partition by number, as the cluster says now; None if it does not answer.
+
+        Args:
+            seconds: how long to wait for the answer, if the client lets one choose.
 
         Raises:
             RunError: a topic does not exist.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def stream(
 
     console = Console()
     settings = load(config, changes or [])
+    # While brokers are away its client would print pages; the job says so in a line.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     stop = threading.Event()
     if alive is not None:
         alive.parent.mkdir(parents=True, exist_ok=True)
@@ -115,10 +118,13 @@ def stream_options(settings: Config) -> StreamOptions:
     from beam_jobs.decode import Formats
     from beam_jobs.stream_options import StreamOptions
     from stream_prune.cli.job import join_options
+    from stream_prune.minibatch.retention import Retention
 
     source, windows, stream = settings.source, settings.windows, settings.stream
     if source is None or source.kafka is None:
         raise ConfigError("source.kafka: is missing: name brokers and topics to read")
+    keep = settings.retention
+    retention = None if keep is None else Retention(keep.age, keep.rows)
     return StreamOptions(
         kafka=source.kafka,
         spec=settings.spec(),
@@ -137,6 +143,7 @@ def stream_options(settings: Config) -> StreamOptions:
         max_open_rows=stream.max_open_rows,
         runner=stream.runner,
         join=join_options(settings),
+        retention=retention,
     )
 
 
@@ -248,6 +255,8 @@ class _Told:
         seconds = sum(s for s, _ in self._recent)
         rate = sum(rows for _, rows in self._recent) / max(seconds, 1e-9)
         clock = "none" if epoch.watermark is None else _utc(epoch.watermark)
+        if epoch.silent_seconds is not None:
+            clock += f", no broker has answered for {epoch.silent_seconds:.0f} s"
         held = ", waits for partitions that hold the clock back" if epoch.held_back else ""
         self._console.print(
             f"  {rate:,.0f} events/s, {epoch.counts.windows:,} windows, lag {epoch.lag:,}, "

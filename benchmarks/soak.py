@@ -1,0 +1,180 @@
+"""The streaming job at full size against a real broker: faults, kills, and half an hour under load.
+
+    python benchmarks/soak.py [--quick] [--minutes 30] [--json FILE]
+
+1. A million events over 4 partitions, one of them idle for half of the time, with duplicates,
+   disorder, corrupt and late ones: every good event is in exactly one mini-batch, every other one
+   in the dead letters with its reason.
+2. The job killed at 20 random moments, the trainer at 20, the broker at 5: windows and weights are
+   those of an undisturbed run, bit for bit.
+3. Twenty thousand events a second for half an hour: memory, and how long after its watermark has
+   passed a window is committed.
+
+``--quick``: the same, smaller (80,000 events, 3 kills each, one minute).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from record import Figure, finish, parser
+from soak_stream import setting
+
+from beam_jobs.local_kafka import LocalKafka
+from beam_jobs.produce.options import Faults
+
+NAMES = ("calm", "wild", "away")
+"""Runs: undisturbed, with job and trainer killed, with the broker killed."""
+
+
+def main() -> None:
+    options = parser("The streaming job at full size, against a real broker.")
+    options.add_argument("--minutes", type=float, help="of the load (30; 1 if quick)")
+    given = options.parse_args()
+    minutes = given.minutes or (1 if given.quick else 30)
+    events, killed, kills = (80_000, 80_000, 3) if given.quick else (1_000_000, 300_000, 20)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    details: dict[str, object] = {}
+    try:
+        with LocalKafka(folder / "kafka") as broker:
+            found = [
+                *reconciliation(broker, folder, events, details),
+                *killing(broker, folder, killed, kills, 1 if given.quick else 5),
+                *load(broker, folder, minutes),
+            ]
+    finally:
+        shutil.rmtree(folder)
+    finish(found, given.json, seeds=[setting.SEED], minutes=minutes, **details)
+
+
+def none(name: str, count: int) -> Figure:
+    """A count that must be zero."""
+    return Figure(name, count, "", "0", count == 0)
+
+
+def reconciliation(
+    broker: LocalKafka, folder: Path, events: int, details: dict[str, object]
+) -> list[Figure]:
+    """Every event where it belongs, once."""
+    ledger = setting.fill(broker, folder, "faults", events)
+    config = setting.configuration(broker, folder, "faults", "whole")
+    setting.finish("stream", config, "--to-end")
+    print(config.with_suffix(".stream.txt").read_text(), flush=True)
+    wanted, log = setting.ledger_counts(ledger), folder / "whole.log"
+    counted = setting.job_counts(log)
+    details |= {"sent": wanted, "counted": counted}
+    differing = sum(counted[kind] != count for kind, count in wanted.items())
+    wrong = setting.unaccounted(broker, ledger, log, "whole.dlq")
+    return [
+        Figure("messages", sum(wanted.values()), ""),
+        none("counters of the job that differ from what was sent", differing),
+        *(none(name, count) for name, count in wrong.items()),
+    ]
+
+
+def killing(
+    broker: LocalKafka, folder: Path, events: int, kills: int, broker_kills: int
+) -> list[Figure]:
+    """Undisturbed and disturbed runs of job and trainer on the same topic."""
+    rng = np.random.default_rng(setting.SEED)
+    ledger = setting.fill(broker, folder, "killed", events)
+    calm = setting.configuration(broker, folder, "killed", "calm")
+    most = {}
+    for command, more in (("stream", ("--to-end",)), ("train", ())):
+        started = time.monotonic()
+        setting.finish(command, calm, *more)
+        most[command] = time.monotonic() - started
+    wild = setting.configuration(broker, folder, "killed", "wild", epoch_rows=2_000)
+    job = setting.kill_until_done(
+        "stream", wild, "--to-end", kills=kills, most_s=most["stream"], rng=rng
+    )
+    trainer = setting.kill_until_done("train", wild, kills=kills, most_s=most["train"], rng=rng)
+    other = setting.configuration(broker, folder, "killed", "away", epoch_rows=1_000)
+    stopped = broken(broker, other, broker_kills, rng)
+    log = {name: setting.windows(folder / f"{name}.log") for name in NAMES}
+    run = {name: setting.weights(folder / f"{name}.run") for name in NAMES[:2]}
+    wrong = setting.unaccounted(broker, ledger, folder / "wild.log", "wild.dlq")
+    return [
+        Figure("kills of the job", job, ""),
+        Figure("kills of the trainer", trainer, ""),
+        Figure("kills of the broker", stopped, ""),
+        none("windows that differ, job killed", log["wild"] != log["calm"]),
+        none("windows that differ, broker killed", log["away"] != log["calm"]),
+        none("weights that differ, trainer killed", run["wild"] != run["calm"]),
+        *(none(f"job killed: {name}", count) for name, count in wrong.items()),
+    ]
+
+
+def broken(broker: LocalKafka, config: Path, kills: int, rng: np.random.Generator) -> int:
+    """Kill the broker under a job; returns how often while the job was running."""
+    broker.stop()  # so that all that was sent is on the disk
+    broker.start()
+    process = setting.start("stream", config, "--to-end")
+    done = 0
+    time.sleep(8)
+    for _ in range(kills):
+        time.sleep(rng.uniform(0.5, 3.0))
+        if process.poll() is not None:
+            break
+        broker.kill()
+        done += 1
+        broker.start()
+    if process.wait() != 0:
+        raise RuntimeError(config.with_suffix(".stream.txt").read_text()[-2000:])
+    return done
+
+
+def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
+    """The job beside a producer of 20,000 events a second."""
+    config = setting.configuration(broker, folder, "load", "load")
+    events = int(minutes * 60 * setting.PER_SECOND)
+    sending = threading.Thread(
+        target=setting.fill,
+        args=(broker, folder, "load", events, Faults(), setting.PER_SECOND),
+    )
+    sending.start()
+    time.sleep(5)
+    metrics = folder / "load.jsonl"
+    process = setting.start("stream", config, "--metrics", str(metrics))
+    sizes: list[tuple[float, float]] = []
+    started = time.monotonic()
+    while sending.is_alive():
+        sizes.append((time.monotonic() - started, resident(process.pid)))
+        sending.join(1.0)
+    process.terminate()
+    if process.wait() != 0:
+        raise RuntimeError(config.with_suffix(".stream.txt").read_text()[-2000:])
+    told = setting.lines(metrics)
+    closing = [float(line["seconds"]) for line in told if line["windows"]]
+    p99 = float(np.quantile(closing, 0.99))
+    # Warm-up: the first fifth; growth is that of a line through what follows.
+    taken = np.array([(t, size) for t, size in sizes if t > sizes[-1][0] / 5])
+    slope, first = np.polyfit(taken[:, 0], taken[:, 1], 1)
+    growth = 100 * slope * (taken[-1, 0] - taken[0, 0]) / (slope * taken[0, 0] + first)
+    rows = sum(int(line["rows"]) for line in told)
+    lag = float(np.median([int(line["lag"]) for line in told[len(told) // 5 :]]))
+    return [
+        Figure("load: events read", rows, ""),
+        Figure("load: lag, median", lag, "events"),
+        Figure("load: growth of memory after warm-up", growth, "%", "< 5", growth < 5),
+        Figure("load: memory", float(taken[-1, 1]), "MB"),
+        Figure("load: watermark to commit, median", float(np.median(closing)), "s"),
+        Figure("load: watermark to commit, p99", p99, "s", "< 1.5", p99 < 1.5),
+    ]
+
+
+def resident(pid: int) -> float:
+    """MB of memory that a process holds."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+if __name__ == "__main__":
+    main()
