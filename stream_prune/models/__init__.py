@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stream_prune.models.dcn import DCNHead, DCNHeadConfig
-    from stream_prune.models.deepfm import DeepFMHead, DeepFMHeadConfig
+    from stream_prune.models.deepfm import DeepFMHead
     from stream_prune.models.dhen import DHENHead, DHENHeadConfig
     from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
+    from stream_prune.models.first_order import FirstOrderHeadConfig
     from stream_prune.models.standardise import RunningStandardise
-    from stream_prune.models.wide_deep import WideDeepHead, WideDeepHeadConfig
+    from stream_prune.models.wide_deep import WideDeepHead
 
 __all__ = [
     "DCNHead",
@@ -19,10 +20,9 @@ __all__ = [
     "DLRMHead",
     "DLRMHeadConfig",
     "DeepFMHead",
-    "DeepFMHeadConfig",
+    "FirstOrderHeadConfig",
     "RunningStandardise",
     "WideDeepHead",
-    "WideDeepHeadConfig",
 ]
 
 _FILES = {
@@ -30,6 +30,7 @@ _FILES = {
     "DHEN": "dhen",
     "DLRM": "dlrm",
     "DeepFM": "deepfm",
+    "FirstOrder": "first_order",
     "RunningStandardise": "standardise",
     "WideDeep": "wide_deep",
 }

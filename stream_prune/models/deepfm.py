@@ -1,36 +1,11 @@
 """The head of DeepFM: a factorisation machine beside an MLP over the same vectors."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from stream_prune.models.first_order import FirstOrder
-from stream_prune.models.head_config import HeadConfig
+from stream_prune.models.first_order import FirstOrder, FirstOrderHeadConfig
 from stream_prune.models.mlp import mlp
 from stream_prune.models.standardise import RunningStandardise
-
-
-@dataclass(frozen=True)
-class DeepFMHeadConfig(HeadConfig):
-    """Sizes of a :class:`DeepFMHead`.
-
-    Args:
-        dense: N, the dense features; 0 is allowed.
-        tables: F, the categorical features.
-        dim: D, the embedding dimension: one for the linear weight, D - 1 for the vector.
-        top: hidden widths of the MLP, which ends in the logit.
-
-    Raises:
-        ValueError: a size out of range, by name.
-    """
-
-    top: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check(2, "dim")
-        self.check_widths("top")
 
 
 class DeepFMHead(nn.Module):
@@ -46,7 +21,7 @@ class DeepFMHead(nn.Module):
     they have no vectors in the pairs.
     """
 
-    def __init__(self, config: DeepFMHeadConfig) -> None:
+    def __init__(self, config: FirstOrderHeadConfig) -> None:
         super().__init__()
         self.config = config
         self.standardise = RunningStandardise(config.dense)

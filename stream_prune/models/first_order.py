@@ -1,7 +1,33 @@
-"""First-order terms: a weight for every id and for every dense feature."""
+"""First-order terms: a weight for every id and for every dense feature; the sizes of such heads."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from stream_prune.models.head_config import HeadConfig
+
+
+@dataclass(frozen=True)
+class FirstOrderHeadConfig(HeadConfig):
+    """Sizes of a head with first-order terms: DeepFM's, and that of Wide & Deep.
+
+    Args:
+        dense: N, the dense features; 0 is allowed.
+        tables: F, the categorical features.
+        dim: D, the embedding dimension: one for the linear weight, D - 1 for the vector.
+        top: hidden widths of the MLP, which ends in the logit.
+
+    Raises:
+        ValueError: a size out of range, by name.
+    """
+
+    top: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(2, "dim")
+        self.check_widths("top")
 
 
 class FirstOrder(nn.Module):

@@ -1,36 +1,11 @@
 """The head of Wide & Deep: a linear model beside an MLP, the simple end."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from stream_prune.models.first_order import FirstOrder
-from stream_prune.models.head_config import HeadConfig
+from stream_prune.models.first_order import FirstOrder, FirstOrderHeadConfig
 from stream_prune.models.mlp import mlp
 from stream_prune.models.standardise import RunningStandardise
-
-
-@dataclass(frozen=True)
-class WideDeepHeadConfig(HeadConfig):
-    """Sizes of a :class:`WideDeepHead`.
-
-    Args:
-        dense: N, the dense features; 0 is allowed.
-        tables: F, the categorical features.
-        dim: D, the embedding dimension: one for the linear weight, D - 1 for the vector.
-        top: hidden widths of the MLP, which ends in the logit.
-
-    Raises:
-        ValueError: a size out of range, by name.
-    """
-
-    top: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check(2, "dim")
-        self.check_widths("top")
 
 
 class WideDeepHead(nn.Module):
@@ -45,7 +20,7 @@ class WideDeepHead(nn.Module):
     wanted is a categorical column of the features), and both parts learn with the same optimizers.
     """
 
-    def __init__(self, config: WideDeepHeadConfig) -> None:
+    def __init__(self, config: FirstOrderHeadConfig) -> None:
         super().__init__()
         self.config = config
         self.standardise = RunningStandardise(config.dense)

@@ -11,21 +11,22 @@ from torch import nn
 
 from stream_prune.errors import ConfigError
 from stream_prune.models.dcn import DCNHead, DCNHeadConfig
-from stream_prune.models.deepfm import DeepFMHead, DeepFMHeadConfig
+from stream_prune.models.deepfm import DeepFMHead
 from stream_prune.models.dhen import DHENHead, DHENHeadConfig
 from stream_prune.models.dlrm import DLRMHead, DLRMHeadConfig
+from stream_prune.models.first_order import FirstOrderHeadConfig
 from stream_prune.models.head_config import HeadConfig
-from stream_prune.models.wide_deep import WideDeepHead, WideDeepHeadConfig
+from stream_prune.models.wide_deep import WideDeepHead
 from stream_prune.training.dataclass_reader import read
 from stream_prune.training.own_parts import part
 from stream_prune.training.ranges import at_least
 
 HEADS: Mapping[str, tuple[type[HeadConfig], Callable[[Any], nn.Module]]] = {
     "dcn": (DCNHeadConfig, DCNHead),
-    "deepfm": (DeepFMHeadConfig, DeepFMHead),
+    "deepfm": (FirstOrderHeadConfig, DeepFMHead),
     "dhen": (DHENHeadConfig, DHENHead),
     "dlrm": (DLRMHeadConfig, DLRMHead),
-    "wide_deep": (WideDeepHeadConfig, WideDeepHead),
+    "wide_deep": (FirstOrderHeadConfig, WideDeepHead),
 }
 _BOTTOM = (32,)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stream_prune.models import DCNHeadConfig, DHENHead, DHENHeadConfig, WideDeepHeadConfig
+from stream_prune.models import DCNHeadConfig, DHENHead, DHENHeadConfig, FirstOrderHeadConfig
 from stream_prune.models.dhen import DHENLayer
 from stream_prune.models.interactions import Convolution, CrossInteraction, DotInteraction
 
@@ -109,7 +109,7 @@ def test_a_head_learns_an_interaction_of_two_ids() -> None:
         (DCNHeadConfig, {"layers": 0}, "layers = 0"),
         (DCNHeadConfig, {"structure": "both"}, "structure = 'both'"),
         (DCNHeadConfig, {"structure": "parallel", "top": ()}, "needs a hidden layer"),
-        (WideDeepHeadConfig, {"dim": 1}, "dim = 1: must be 2 or more"),
+        (FirstOrderHeadConfig, {"dim": 1}, "dim = 1: must be 2 or more"),
     ],
 )
 def test_settings_out_of_range_are_refused(kind: Any, sizes: dict[str, Any], message: str) -> None:

@@ -17,9 +17,8 @@ from stream_prune.models import (
     DCNHead,
     DCNHeadConfig,
     DeepFMHead,
-    DeepFMHeadConfig,
+    FirstOrderHeadConfig,
     WideDeepHead,
-    WideDeepHeadConfig,
 )
 from stream_prune.models.interactions import SelfAttention
 
@@ -70,10 +69,10 @@ def copy_layers(layers: Any, sources: Any) -> None:
 def test_deepfm_and_wide_deep_score_as_deepctr_torch(name: str) -> None:
     peer, (ids, dense) = deepctr(name), rows()
     if name == "DeepFM":
-        head: Any = DeepFMHead(DeepFMHeadConfig(DENSE, TABLES, VECTOR + 1, TOP)).eval()
+        head: Any = DeepFMHead(FirstOrderHeadConfig(DENSE, TABLES, VECTOR + 1, TOP)).eval()
         first = head.linear
     else:
-        head = WideDeepHead(WideDeepHeadConfig(DENSE, TABLES, VECTOR + 1, TOP)).eval()
+        head = WideDeepHead(FirstOrderHeadConfig(DENSE, TABLES, VECTOR + 1, TOP)).eval()
         first = head.wide
     copy_layers(head.deep[:-1], peer.dnn.linears)
     head.deep[-1].weight.copy_(peer.dnn_linear.weight)

@@ -19,13 +19,12 @@ from stream_prune.models import (
     DCNHead,
     DCNHeadConfig,
     DeepFMHead,
-    DeepFMHeadConfig,
     DHENHead,
     DHENHeadConfig,
     DLRMHead,
     DLRMHeadConfig,
+    FirstOrderHeadConfig,
     WideDeepHead,
-    WideDeepHeadConfig,
 )
 from stream_prune.sparsity.controller import SparsityController
 from stream_prune.sparsity.example import Example, flatten
@@ -52,11 +51,11 @@ def _dcn() -> nn.Module:
 
 
 def _deepfm() -> nn.Module:
-    return DeepFMHead(DeepFMHeadConfig(5, 3, dim=4, top=(16, 8)))
+    return DeepFMHead(FirstOrderHeadConfig(5, 3, dim=4, top=(16, 8)))
 
 
 def _wide_deep() -> nn.Module:
-    return WideDeepHead(WideDeepHeadConfig(5, 3, dim=4, top=(16, 8)))
+    return WideDeepHead(FirstOrderHeadConfig(5, 3, dim=4, top=(16, 8)))
 
 
 def _dhen() -> nn.Module:
