@@ -11,6 +11,7 @@ from beam_jobs.kafka_settings import KafkaSettings
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.place import LogPlace
+from stream_prune.minibatch.retention import Retention
 
 WAIT, LEAVE, WALL_CLOCK = "wait", "leave", "wall_clock"
 FOLDER, TOPIC = "folder", "topic"
@@ -47,6 +48,7 @@ class StreamOptions:
             are read.
         runner: only ``in_process`` is.
         join: where labels come from, if not with the events; None: with the events.
+        retention: how much of the log is kept; None: all.
     """
 
     kafka: KafkaSettings
@@ -66,6 +68,7 @@ class StreamOptions:
     max_open_rows: int = 5_000_000
     runner: str = IN_PROCESS
     join: JoinOptions | None = None
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         if self.forms.messages not in (AVRO, JSON):

@@ -174,6 +174,24 @@ class Join(Part):
     max_pending: Annotated[int, Field(ge=1)] = 5_000_000
 
 
+class Keep(Part):
+    """How much of the mini-batch log the streaming job keeps, beside what a trainer still needs.
+
+    Attributes:
+        age: of event time, up to the last window.
+        rows: the newest so many.
+    """
+
+    age: Annotated[Duration | None, Field(gt=0)] = None
+    rows: Annotated[int | None, Field(ge=1)] = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Keep:
+        if self.age is None and self.rows is None:
+            raise ValueError("name age, rows, or both")
+        return self
+
+
 class Config(Part):
     """A whole configuration file; the keys of ``training`` stand at its top.
 
@@ -189,6 +207,7 @@ class Config(Part):
     features: Path | dict[str, Any] | None = None
     windows: Windows = Windows()
     join: Join | None = None
+    retention: Keep | None = None
     stream: Stream = Stream()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     produce: Produce | None = None

@@ -5,6 +5,8 @@
     batches/<window end>-<shard>-<index>.arrow
     dead_letters/<window end>-<shard>-<epoch>.jsonl
     state/<name>.arrow                        what a join keeps for a restart
+    readers/<name>.json                       what a trainer needs no more
+    trimmed.json                              up to which window batches have been removed
     temporary/                                drafts of writers at work
 
 Every file is created exclusively (:mod:`stream_prune.minibatch.publish`). A claim takes a number of
@@ -26,9 +28,10 @@ from stream_prune.minibatch.batch import BatchName, MiniBatch, schema
 from stream_prune.minibatch.commit import BatchRef, Claim, Commit, parse_record
 from stream_prune.minibatch.folder_writer import FolderLogWriter
 from stream_prune.minibatch.header import LogHeader
-from stream_prune.minibatch.publish import publish, sync_folder, told
+from stream_prune.minibatch.publish import publish, read_json, replace_json, sync_folder, told
+from stream_prune.minibatch.retention import KeptCommits, Retention
 
-HEADER = "log.json"
+HEADER, TRIMMED = "log.json", "trimmed.json"
 
 
 class FolderLog:
@@ -124,6 +127,47 @@ class FolderLog:
         """The file of a batch."""
         return self.path / "batches" / f"{name}.arrow"
 
+    def hold(self, reader: str, window_end: int) -> None:
+        """A reader needs all windows that end after this one; remove its file when it is gone.
+
+        Raises:
+            RunError: the file can't be written.
+        """
+        replace_json(self.path / "readers" / f"{reader}.json", {"window_end": window_end})
+
+    def trim(self, retention: Retention, at_least_ms: int = 0) -> int:
+        """Remove batches beyond the bounds; returns up to which window end they are gone.
+
+        What is to go is said before it goes, so that no reader begins there meanwhile.
+
+        Raises:
+            RunError: a file can't be read, written or removed.
+        """
+        before = self.trimmed()
+        shards = self._kept.after(before)
+        readers = (self.path / "readers").glob("*.json")
+        holds = {file.stem: int(read_json(file)["window_end"]) for file in readers}
+        until = retention.bound(shards, holds, at_least_ms)
+        if until <= before:
+            return before
+        replace_json(self.path / TRIMMED, {"window_end": until})
+        for commit in (commit for commits in shards for commit in commits):
+            if commit.window_end <= until:
+                for ref in commit.batches:
+                    path = self.batch_path(BatchName(commit.window_end, commit.shard, ref.index))
+                    with told(path):
+                        path.unlink(missing_ok=True)
+        return until
+
+    def trimmed(self) -> int:
+        """Up to which window end batches are gone; 0: none are.
+
+        Raises:
+            RunError: the file can't be read.
+        """
+        file = self.path / TRIMMED
+        return int(read_json(file)["window_end"]) if file.exists() else 0
+
     def state_path(self, name: str) -> Path:
         """The file of a piece of state."""
         return self.path / "state" / f"{name}.arrow"
@@ -192,6 +236,10 @@ class FolderLog:
             RunError: the file is missing, cut short or altered.
         """
         return MiniBatch.from_arrow(spec, name, self.read_arrow(name, ref))
+
+    @cached_property
+    def _kept(self) -> KeptCommits:
+        return KeptCommits(self.commits, self.header.shards)
 
     @cached_property
     def schema(self) -> pa.Schema:

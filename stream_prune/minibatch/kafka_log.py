@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
 from functools import cached_property
 
 import pyarrow as pa
@@ -26,15 +27,21 @@ from stream_prune.minibatch.kafka_topics import (
     ABOUT,
     COMMITS,
     DEAD_LETTERS,
+    HELD,
     agree,
     agreed,
     create_topics,
+    held,
+    latest,
+    remove_before,
+    say,
     topic_exists,
 )
 from stream_prune.minibatch.kafka_writer import KafkaLogWriter
 from stream_prune.minibatch.place import KafkaPlace
+from stream_prune.minibatch.retention import KeptCommits, Retention
 
-HEADER, NAME = "header", "name"
+HEADER, NAME, TRIMMED = "header", "name", "trimmed"
 _PAUSE_S = 0.002
 _TAIL = 64
 """Records that the search for the last commit begins with, from the end."""
@@ -98,6 +105,10 @@ class KafkaLog:
         return FeatureSpec.from_dict(self.header.features)
 
     @cached_property
+    def _kept(self) -> KeptCommits:
+        return KeptCommits(self.commits, self.header.shards)
+
+    @cached_property
     def schema(self) -> pa.Schema:
         """The columns of every batch."""
         return schema(self.spec)
@@ -141,6 +152,44 @@ class KafkaLog:
             for number, record in self._records(shard, first, end)
             if isinstance(record, Commit)
         ]
+
+    def hold(self, reader: str, window_end: int) -> None:
+        """A reader needs all windows that end after this one.
+
+        Raises:
+            RunError: the brokers do not answer.
+        """
+        say(self.at, f"{HELD}{reader}", str(window_end).encode())
+
+    def trim(self, retention: Retention, at_least_ms: int = 0) -> int:
+        """Remove batches beyond the bounds; returns up to which window end they are gone.
+
+        What is to go is said before it goes, so that no reader begins there meanwhile.
+
+        Raises:
+            RunError: the brokers refuse, or do not answer.
+        """
+        before = self.trimmed()
+        shards = self._kept.after(before)
+        until = retention.bound(shards, held(self.at), at_least_ms)
+        if until <= before:
+            return before
+        say(self.at, TRIMMED, str(until).encode())
+        first: dict[int, int] = {}
+        for shard, commits in enumerate(shards):
+            needed = [at for c in commits if c.window_end > until for at in _positions(c)]
+            if needed:
+                first[shard] = min(needed)
+        remove_before(self.at, first)
+        return until
+
+    def trimmed(self) -> int:
+        """Up to which window end batches are gone; 0: none are.
+
+        Raises:
+            RunError: the brokers do not answer.
+        """
+        return int(latest(self.at, TRIMMED) or 0)
 
     def last(self, shard: int) -> tuple[int, Commit | None]:
         """The newest epoch of a shard (0: never written), and its last commit.
@@ -268,6 +317,12 @@ class KafkaLog:
             readers.remove(chosen)
             readers.append(chosen)
             return chosen
+
+
+def _positions(commit: Commit) -> Iterator[int]:
+    """Where the batches and the state of a commit lie."""
+    yield from (ref.position for ref in commit.batches if ref.position is not None)
+    yield from (int(name.rpartition("@")[2]) for name, _ in commit.state)
 
 
 def _epoch(record: Claim | Commit) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -27,6 +28,7 @@ from stream_prune.minibatch.kafka_partition import PartitionReader
 from stream_prune.minibatch.place import KafkaPlace
 
 BATCHES, COMMITS, ABOUT, DEAD_LETTERS = "", ".commits", ".about", ".dlq"
+HELD = "held by "
 _SETTINGS = {
     "cleanup.policy": "delete",
     "retention.ms": "-1",
@@ -105,6 +107,56 @@ def agreed(place: KafkaPlace, name: str) -> bytes | None:
     return None
 
 
+def latest(place: KafkaPlace, name: str) -> bytes | None:
+    """What was said last under a name; None if nothing was.
+
+    Raises:
+        RunError: the brokers do not answer.
+    """
+    with PartitionReader(place, place.topic + ABOUT, 0) as reader:
+        said = [
+            record.value for record in reader.read(*reader.ends()) if record.key == name.encode()
+        ]
+    return bytes(said[-1]) if said else None
+
+
+def say(place: KafkaPlace, name: str, text: bytes) -> None:
+    """Say something about the log, which holds until something else is said.
+
+    Raises:
+        RunError: the brokers do not answer.
+    """
+    client = producer(place)
+    try:
+        future = client.send(place.topic + ABOUT, value=text, key=name.encode(), partition=0)
+        patiently(place, lambda: future.get(timeout=place.patience_s))
+    finally:
+        client.close(timeout=1)
+
+
+def held(place: KafkaPlace) -> dict[str, int]:
+    """By reader, the window end (ms) up to which it needs nothing any more.
+
+    Raises:
+        RunError: the brokers do not answer.
+    """
+    with PartitionReader(place, place.topic + ABOUT, 0) as reader:
+        records = reader.read(*reader.ends())
+    mine = [record for record in records if record.key.startswith(HELD.encode())]
+    return {record.key.decode(): int(record.value) for record in mine}
+
+
+def remove_before(place: KafkaPlace, offsets: Mapping[int, int]) -> None:
+    """Remove the messages of batches before an offset, by partition.
+
+    Raises:
+        RunError: the brokers refuse, or do not answer.
+    """
+    wanted = {TopicPartition(place.topic, n): offset for n, offset in offsets.items()}
+    with admin(place) as client:
+        patiently(place, lambda: client.delete_records(wanted))
+
+
 def agree(place: KafkaPlace, name: str, text: bytes) -> bytes:
     """Say something about the log once: whoever was first has said it for all.
 
@@ -117,12 +169,7 @@ def agree(place: KafkaPlace, name: str, text: bytes) -> bytes:
     before = agreed(place, name)
     if before is not None:
         return before
-    client = producer(place)
-    try:
-        future = client.send(place.topic + ABOUT, value=text, key=name.encode(), partition=0)
-        patiently(place, lambda: future.get(timeout=place.patience_s))
-    finally:
-        client.close(timeout=1)
+    say(place, name, text)
     found = agreed(place, name)
     assert found is not None
     return found

@@ -12,6 +12,7 @@ from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.batch import BatchName, MiniBatch
 from stream_prune.minibatch.commit import BatchRef, Commit
 from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.retention import Retention
 
 
 class StaleWriter(RunError):  # noqa: N818  a state to handle, like StopIteration
@@ -72,6 +73,15 @@ class MiniBatchLog(Protocol):
 
     def commits(self, shard: int, start: int = 0) -> list[tuple[int, Commit]]:
         """The commits of a shard from sequence number ``start`` on, each with its number."""
+
+    def hold(self, reader: str, window_end: int) -> None:
+        """A reader needs all windows that end after this one; those before it may go."""
+
+    def trim(self, retention: Retention, at_least_ms: int = 0) -> int:
+        """Remove what need not be kept; returns up to which window end batches are gone."""
+
+    def trimmed(self) -> int:
+        """Up to which window end batches are gone; 0: none are."""
 
     def read_arrow(self, name: BatchName, ref: BatchRef) -> pa.RecordBatch:
         """A batch as written, its digest verified."""

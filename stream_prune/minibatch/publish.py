@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stream_prune.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FLUSHES = 8
 
@@ -136,3 +137,37 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def replace_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a small file whole and durably, over what was there before.
+
+    For what may change, unlike anything that a commit names. Each has one writer at a time.
+
+    Raises:
+        RunError: it can't be written.
+    """
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with draft.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(dict(value)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What :func:`replace_json` wrote.
+
+    Raises:
+        RunError: it can't be read.
+    """
+    with told(path):
+        text = path.read_text(encoding="utf-8")
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise RunError(f"{path}: damaged: {error}: remove the file") from None
+    return value

@@ -101,6 +101,13 @@ def windows(
     Raises:
         RunError: a commit can't be read.
     """
+    trimmed = log.trimmed()
+    if 0 < after < trimmed:
+        raise RunError(
+            f"{log.place}: windows up to {trimmed} have been removed, and those after {after} are "
+            "needed: start a new run folder, which begins with what is left"
+        )
+    after = max(after, trimmed)
     shards = [_Shard(log, shard, after) for shard in range(log.header.shards)]
     while True:
         for shard in shards:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -83,3 +84,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def reader_name(folder: Path) -> str:
+    """What a log knows a run by: its folder's name, and a hash of where that is."""
+    place = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()
+    return f"{folder.name}-{place[:8]}"

@@ -31,6 +31,7 @@ from stream_prune.training.run_folder import (
     JOURNAL,
     SUMMARY,
     locked,
+    reader_name,
     settle_config,
     write_json,
 )
@@ -196,6 +197,16 @@ class Trainer:
         if self._take_up(self._clock):
             log.info("%s: going on from step %d", run, self.state.progress.step)
         self._account.rollback()
+        self._hold()
+
+    def _hold(self) -> None:
+        """Tell a log that is still written what this run has learned for good.
+
+        One window less: going on from a checkpoint looks at the last one again.
+        """
+        if self.config.follow:
+            until = self.state.cursors.state.learned_until - self.log.header.window_ms
+            self.log.hold(reader_name(self.config.run), max(0, until))
 
     def _take_up(self, *clock: Stateful) -> bool:
         """Bring the state, which is fresh, to the last checkpoint; False where there is none.
@@ -259,7 +270,9 @@ class Trainer:
             if broken:  # a checkpoint is what one can go back to
                 raise DivergedError(f"values are not finite in {broken}")
             self._journal.sync()
-            return self._checkpoints.save(self.state.progress.step, self._parts())
+            saved = self._checkpoints.save(self.state.progress.step, self._parts())
+            self._hold()
+            return saved
 
     def _finish(self) -> Figures:
         kept = sum(file.stat().st_size for file in self._save().iterdir())

@@ -20,6 +20,7 @@ from stream_prune.minibatch.log import StaleWriter
 from stream_prune.minibatch.open_log import create_log, open_log
 from stream_prune.minibatch.place import KafkaPlace
 from stream_prune.minibatch.reader import CursorState, two_cursors, windows
+from stream_prune.minibatch.retention import Retention
 
 DEADLINE_S = 60
 HEADER = LogHeader.of(SPEC, window_ms=LENGTH, batch_rows=100)
@@ -165,6 +166,41 @@ def test_state_is_kept_with_the_commit_that_names_it(log, at):
         found.read_state(name, "ab")
     writer = log.writer(0)
     writer.forget_states(["3000-0-kept", "never-0-there"])
+
+
+def test_what_is_old_goes_but_not_what_a_reader_needs(log):
+    writers = [log.writer(shard) for shard in range(2)]
+    for end in range(1000, 21_000, 1000):
+        for writer in writers:
+            write(writer, end, batches=2)
+    assert log.trimmed() == 0
+    log.hold("slow", 4000)
+    log.hold("fast", 18_000)
+    assert log.trim(Retention(age_ms=5000)) == log.trimmed() == 4000
+    log.hold("slow", 30_000)
+    assert log.trim(Retention(age_ms=5000), at_least_ms=12_000) == 7999
+    assert log.trim(Retention(age_ms=5000)) == 15_000
+    found = list(windows(log))
+    assert [window.end for window in found] == list(range(16_000, 21_000, 1000))
+    for window in found:
+        for name, ref in window.batches:
+            expected = rows(name.window_end, shard=name.shard, index=name.index)
+            assert log.read_arrow(name, ref) == expected
+    assert [window.end for window in windows(log, after=17_000)] == [18_000, 19_000, 20_000]
+    with pytest.raises(RunError, match="windows up to 15000 have been removed, and those after 9"):
+        list(windows(log, after=9000))
+    write(log.writer(0), 21_000)
+    assert len(log.commits(0)) == 21
+
+
+def test_what_does_not_fit_into_a_number_of_rows_goes(log):
+    for shard in range(2):
+        writer = log.writer(shard)
+        for end in range(1000, 11_000, 1000):
+            write(writer, end, batches=2)
+    assert log.trim(Retention(rows=20)) == 7000
+    assert log.trim(Retention(rows=10**9)) == 7000
+    assert log.trim(Retention(rows=1)) == 9999
 
 
 def test_letters_of_a_job_that_stops_can_be_read(log, at):
