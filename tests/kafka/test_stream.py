@@ -35,6 +35,8 @@ from beam_jobs.produce.options import Faults, Idle
 from beam_jobs.stream import Epoch, stream
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.minibatch.folder_log import FolderLog
+from stream_prune.minibatch.open_log import open_log
+from stream_prune.minibatch.place import KafkaPlace
 
 NewTopic = Callable[..., str]
 
@@ -129,6 +131,29 @@ def test_both_clients_and_any_size_of_epochs_write_the_same_log(
         given = options(broker, topic, tmp_path / name, client=client, epoch_rows=rows)
         stream(given, to_end=True)
     assert windows(tmp_path / "a") == windows(tmp_path / "b")
+
+
+def test_the_log_may_be_topics_of_the_same_cluster(
+    broker: LocalKafka, new_topic: NewTopic, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    fill(broker, topic, tmp_path / "in", rows=1_000)
+    place = KafkaPlace(broker.bootstrap, f"{topic}.batches")
+    given = options(broker, topic, tmp_path / "folder")
+    done = stream(given, to_end=True)
+    left = [2]
+
+    def stop() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    stream(replace(given, log=place, epoch_rows=200), stop=stop)
+    assert stream(replace(given, log=place), to_end=True) == done
+    found = [
+        (c.window_end, [(b.rows, b.digest) for b in c.batches], c.end)
+        for _, c in open_log(place).commits(0)
+    ]
+    assert found == windows(tmp_path / "folder")
 
 
 def test_rows_of_transactions_that_were_rolled_back_are_no_events(
