@@ -66,9 +66,7 @@ class KeptCommits:
     Arguments: ``commits`` of a log, as it offers them; ``shards``: how many it has.
     """
 
-    def __init__(
-        self, commits: Callable[[int, int], list[tuple[int, Commit]]], shards: int
-    ) -> None:
+    def __init__(self, commits: ReadCommits, shards: int) -> None:
         self._commits = commits
         self._next = [0] * shards
         self._kept: list[list[Commit]] = [[] for _ in range(shards)]
