@@ -137,6 +137,8 @@ class LetterTopic:
     def _make(self) -> None:
         admin = KafkaAdminClient(**self._client)
         try:
+            if self.topic in admin.list_topics():  # who may write to it may not be one to make it
+                return
             admin.create_topics([NewTopic(self.topic, num_partitions=1, replication_factor=-1)])
         except TopicAlreadyExistsError:
             return

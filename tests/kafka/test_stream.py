@@ -221,14 +221,19 @@ def _send(broker: LocalKafka, topic: str, partition: int, times: list[int], **mo
 class Running:
     """A job in a thread; ``until`` waits for what it commits."""
 
-    def __init__(self, given: job.StreamOptions) -> None:
+    def __init__(
+        self,
+        given: job.StreamOptions,
+        progress: Callable[[Epoch], None] = lambda _: None,
+    ) -> None:
+        self._progress = progress
         self.given, self.error = given, list[BaseException]()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         try:
-            stream(self.given, stop=self._stop.is_set)
+            stream(self.given, stop=self._stop.is_set, progress=self._progress)
         except BaseException as error:  # noqa: BLE001 - handed to the test
             self.error.append(error)
 
@@ -276,6 +281,43 @@ def test_an_idle_partition_holds_the_clock_leaves_or_follows_the_wall(
     assert last == {"wait": start + WINDOW, "leave": start + 2 * WINDOW}.get(idle, last)
     if idle == "wall_clock":
         assert last >= now - WINDOW
+
+
+def test_partitions_that_are_ahead_are_held_back_while_too_many_rows_wait(
+    broker: LocalKafka, new_topic: NewTopic, client: str, tmp_path: Path
+) -> None:
+    topic = new_topic(2)
+    times = [i * 1_000 for i in range(600)]
+    _send(broker, topic, 1, times[:2])
+    _send(broker, topic, 0, times)
+    seen: list[Epoch] = []
+    given = options(
+        broker, topic, tmp_path / "log", client=client, max_open_rows=100, epoch_rows=50
+    )
+    with Running(given, seen.append) as running:
+        deadline = time.monotonic() + 60
+        while not any(epoch.held_back for epoch in seen):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        _send(broker, topic, 1, [time_ms + 1 for time_ms in times[2:]])
+        running.until(2 * times.index(8 * WINDOW))
+    assert not running.error
+    assert max(epoch.open_rows for epoch in seen) <= 400
+
+
+def test_partitions_of_several_topics_have_numbers_of_their_own(
+    broker: LocalKafka, new_topic: NewTopic, client: str, tmp_path: Path
+) -> None:
+    topics = (new_topic(2), new_topic(1))
+    for topic, partition, start in ((topics[0], 0, 0), (topics[0], 1, 1), (topics[1], 0, 2)):
+        _send(broker, topic, partition, list(range(start, 90, 3)))
+    given = options(broker, topics[0], tmp_path / "log", client=client)
+    done = stream(replace(given, kafka=replace(given.kafka, topics=topics)), to_end=True)
+    assert done.good == 90
+    wanted = [(n, o) for n in (0, 1, 1_000_000) for o in range(30)]
+    assert sorted(kept(tmp_path / "log")) == wanted
+    with pytest.raises(ConfigError, match=r"topics\[?0?\]? .*in the log|topics is"):
+        stream(given, to_end=True)
 
 
 def test_an_added_partition_is_read_from_its_beginning(
