@@ -75,7 +75,7 @@ $(VENV)/.created:
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing the pinned dependencies into $(VENV) (minutes, the first time: torch is large) ..."
-	@$(INSTALL) --editable '.[stream,mlflow,grpc]'
+	@$(INSTALL) --editable '.[stream,mlflow,serve]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

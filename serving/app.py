@@ -178,10 +178,10 @@ def _add_descriptions(app: FastAPI, service: Service) -> None:
 
     @app.get("/ping", tags=["MLflow"], responses=openapi.errors(503))
     @app.get("/health", tags=["MLflow"], responses=openapi.errors(503))
-    async def healthy() -> Response:
-        """Whether a model is loaded, as MLflow's servers say it."""
+    async def healthy() -> dict[str, bool]:
+        """Whether a model is loaded, where MLflow's servers say it."""
         service.served(slot.name)
-        return Response("\n", media_type=errors.JSON)
+        return {"ready": True}
 
     @app.get("/v2/models/{name}", tags=["model"], responses=missing)
     @app.get("/v2/models/{name}/versions/{version}", tags=["model"], responses=missing)

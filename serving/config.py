@@ -148,14 +148,12 @@ class ServingConfig:
     Args:
         host: address to listen on.
         port: of HTTP; 0: any free one.
-        grpc_port: of the same protocol over gRPC; None: HTTP alone; 0: any free one.
         threads: of ONNX Runtime for one request.
         workers: large requests that are scored at a time, beside the small ones.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    grpc_port: int | None = None
     threads: int = 1
     workers: int = 2
     limits: Limits = Limits()
@@ -164,10 +162,8 @@ class ServingConfig:
     following: Following = Following()
 
     def __post_init__(self) -> None:
-        for name in ("port", "grpc_port"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 65_535:
-                raise ConfigError(f"{name} = {value}: must be in [0, 65535]")
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"port = {self.port}: must be in [0, 65535]")
         _positive("threads", self.threads)
         _positive("workers", self.workers)
 

@@ -1,4 +1,4 @@
-"""``stream-prune serve``: a model behind HTTP (Open Inference Protocol v2, MLflow's), and gRPC."""
+"""``stream-prune serve``: a model behind HTTP (Open Inference Protocol v2, MLflow's)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ def serve(
     ],
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
-    grpc_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port of the protocol over gRPC.")
-    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name in requests; by default the model's own.")
     ] = None,
@@ -69,7 +66,7 @@ def serve(
     from stream_prune.cli.serving_config import load
 
     settings = load(config, changes or ())
-    given: dict[str, Any] = {"host": host, "port": port, "grpc_port": grpc_port, "threads": threads}
+    given: dict[str, Any] = {"host": host, "port": port, "threads": threads}
     settings = replace(settings, **{key: v for key, v in given.items() if v is not None})
     source, version = _source(model, tracking_uri, cache, settings)
     slot, follower = _loaded(source, version, name or _name(model), settings)

@@ -1,0 +1,62 @@
+"""The OpenAPI document: its examples work, and no request made up from it makes the server fail."""
+
+import json
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from requests_v2 import scores, serving
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from serving.app import create_app
+from serving.model_slot import ModelSlot
+
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+)
+
+
+@pytest.fixture(scope="module")
+def document(written):
+    slot = ModelSlot("ctr")
+    slot.load(written, "7")
+    return schemathesis.openapi.from_asgi("/openapi.json", create_app(slot))
+
+
+def test_no_request_made_up_from_the_document_makes_the_server_fail(document):
+    operations = [found.ok() for found in document.get_all_operations()]
+    assert len(operations) >= 15
+    for operation in operations:
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=12, suppress_health_check=list(HealthCheck))
+        def ask(case):
+            case.call_and_validate(checks=CHECKS)
+
+        ask()
+
+
+def test_the_examples_of_the_document_are_answered(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    infer = paths["/v2/models/{name}/infer"]["post"]
+    assert {"200", "400", "404", "413", "429", "503"} <= set(infer["responses"])
+    (name,) = (p["example"] for p in infer["parameters"])
+    example = infer["requestBody"]["content"]["application/json"]["example"]
+    found = scores(client.post(f"/v2/models/{name}/infer", json=example))
+    frame = paths["/invocations"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answer = client.post("/invocations", json=frame)
+    assert answer.json()["predictions"] == pytest.approx(found.tolist(), abs=1e-6)
+
+
+def test_the_page_stands_before_a_model_does():
+    with serving(ModelSlot("ctr")) as client:
+        assert client.get("/docs").status_code == 200
+        assert json.loads(client.get("/openapi.json").text)["paths"]
