@@ -1,6 +1,7 @@
 """Drift detectors on streams with known drifts: how late, how many false alarms, how many missed.
 
     python benchmarks/drift.py [--quick] [--json FILE] [--work FOLDER] [--jobs N]
+                               [--detectors A,B]
 
 A small DLRM is trained on each stream, scoring every event before it learns it, labels known 768
 events later; its losses and scores are kept. On them every detector is tried at every setting. The
@@ -21,7 +22,7 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,9 @@ class Watched:
 def main() -> int:
     options = parser("Detection delay, false alarms and misses of every drift detector.")
     options.add_argument("--work", type=Path, default=Path("runs/drift"), metavar="FOLDER")
+    options.add_argument(
+        "--detectors", default="", metavar="A,B", help="only these; label-free ones come last"
+    )
     options.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once")
     given = options.parse_args()
     folder = given.work / ("traces-quick" if given.quick else "traces")
@@ -67,8 +71,17 @@ def main() -> int:
             for logs in (choosing, judging)
         )
         table: dict[str, Any] = {}
+        wanted = [name for name in given.detectors.split(",") if name]
         for name, tried in settings(given.quick).items():
-            told = list(pool.map(partial(over, watched=chosen_on), tried))
+            if wanted and name not in wanted:
+                continue
+            if name in LABEL_FREE and not any(each.statistics for each in chosen_on):
+                chosen_on, judged_on = (
+                    list(pool.map(partial(with_inputs, folder=folder), logs))
+                    for logs in (chosen_on, judged_on)
+                )
+            share = -(-len(tried) // given.jobs)  # the traces travel once a process
+            told = list(pool.map(partial(over, watched=chosen_on), tried, chunksize=share))
             best = choose(told)
             found = over(tried[best], judged_on)
             table[name] = line(tried[best], told[best], found, len(tried))
@@ -86,7 +99,11 @@ def main() -> int:
 
 def watch(log: Log, folder: Path) -> Watched:
     found = trace(log, folder)
-    return Watched(found, planted(found), inputs(found, folder))
+    return Watched(found, planted(found), {})
+
+
+def with_inputs(watched: Watched, folder: Path) -> Watched:
+    return replace(watched, statistics=inputs(watched.trace, folder))
 
 
 def over(setting: Setting, watched: list[Watched]) -> Found:
