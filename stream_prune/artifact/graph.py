@@ -110,4 +110,4 @@ def _axis(node: Any) -> int | None:
 
 def _transposed(layer: Any) -> bool:
     flags = {a.name: a.i for a in layer.attribute}
-    return flags.get("transB", 0) == 1 and flags.get("transA", 0) == 0
+    return bool(flags.get("transB", 0) == 1 and flags.get("transA", 0) == 0)

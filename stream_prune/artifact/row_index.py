@@ -91,7 +91,8 @@ class RowIndex:
         """
         rows, shared, shift, first = self._cold, self._shared, self._shift, self._first
         if len(ids) != len(rows) or not isinstance(lengths, int):
-            rows, shift, first = (each.repeat(lengths) for each in (rows, shift, first))
+            rows, first = rows.repeat(lengths), first.repeat(lengths)
+            shift = shift.repeat(lengths)
             shared = None if shared is None else shared.repeat(lengths)
         if shared is not None:
             rows = rows + cold_rows(ids, shared)
