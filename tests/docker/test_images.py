@@ -132,3 +132,37 @@ def test_the_topic_that_is_made_is_the_one_that_is_read() -> None:
     assert source is not None
     assert source.kafka is not None
     assert f"--topic={source.kafka.topics[0]}" in COMPOSE["services"]["topic"]["command"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rooms"),
+    [
+        ("stream", "beam_jobs.stream beam_jobs.produce.play beam_jobs.confluent_reader"),
+        ("serving", "serving.app serving.server stream_prune.registry.download"),
+    ],
+)
+def test_an_image_lacks_nothing_that_its_command_imports(name: str, rooms: str) -> None:
+    lists = names((DOCKER / f"{name}.txt").read_text().splitlines())
+    others = names((DOCKER / "trainer.txt").read_text().splitlines()) - lists
+    assert {"torch-pruning", "plotly", "river"} <= others
+    assert ("torch" in others) == (name == "serving")
+    program = f"""
+import importlib, sys
+absent = {sorted(other.replace("-", "_") for other in others)}
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError("not in the image", name=name)
+sys.meta_path.insert(0, Absent())
+for room in {rooms.split()}:
+    importlib.import_module(room)
+from pathlib import Path
+if {name == "stream"}:
+    from stream_prune.cli import config, produce, stream
+    stream.stream_options(config.load(Path("configs/stream.yaml")))
+else:
+    from stream_prune.cli import serve, serving_config
+    serving_config.load(None, ())
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
