@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
     from beam_jobs.stream import Epoch
     from beam_jobs.stream_options import StreamOptions
     from stream_prune.cli.config import Config
-
-TRAINER_SECONDS = 60.0
-"""How long a trainer that runs beside may take to stop."""
 
 
 def stream(
@@ -74,6 +69,7 @@ def stream(
     from stream_prune.cli.config import load, named
     from stream_prune.cli.job import check_model
     from stream_prune.cli.reconciled import unused
+    from stream_prune.cli.trainer_beside import trainer_beside
     from stream_prune.minibatch.open_log import open_log
 
     console = Console()
@@ -90,7 +86,7 @@ def stream(
         with (
             _stopping(stop),
             _broker(local_kafka, settings, options) as options,
-            _trainer(train, config, changes or []),
+            trainer_beside(train, config, changes or []) as trainer,
             _lines(metrics) as write,
         ):
             show = _Told(console)
@@ -98,12 +94,15 @@ def stream(
             def progress(epoch: Epoch) -> None:
                 show(epoch)
                 write(epoch)
+                trainer.start()
                 if alive is not None:
                     alive.touch()
 
             topics = ", ".join(options.kafka.topics)
             console.print(f"stream {topics} into {options.log} ...", highlight=False)
             counts = run(options, to_end=to_end, stop=stop.is_set, progress=progress)
+            if to_end and not stop.is_set():
+                trainer.finish()
     show.last(stopped=stop.is_set())
     letters = options.letter_topic or open_log(options.log).dead_letters
     typer.echo(f"events: {counts}; {unused(counts):,} dead letters in {letters}")
@@ -182,30 +181,6 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _trainer(wanted: bool, config: Path, changes: list[str]) -> Iterator[None]:
-    """A trainer that tails the log in a process of its own; it is stopped at the end."""
-    if not wanted:
-        yield
-        return
-    program = "import sys; from stream_prune.cli.main import main; main()"
-    arguments = [f"--set={change}" for change in (*changes, "follow=true")]
-    # A session of its own: Ctrl-C is for the job, which then stops it.
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, "train", str(config), *arguments], start_new_session=True
-    )
-    try:
-        yield
-    finally:
-        if child.poll() is None:
-            child.send_signal(signal.SIGINT)
-        try:
-            child.wait(TRAINER_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-@contextmanager
 def _lines(file: Path | None) -> Iterator[Any]:
     """A function that writes an epoch as a line of JSON."""
     if file is None:
@@ -231,6 +206,7 @@ class _Told:
         self._next = time.monotonic() + self.EVERY_S
         self._recent: deque[tuple[float, int]] = deque(maxlen=50)
         self._epoch: Epoch | None = None
+        self._told: Epoch | None = None
 
     def __call__(self, epoch: Epoch) -> None:
         self._epoch = epoch
@@ -242,7 +218,8 @@ class _Told:
     def last(self, *, stopped: bool) -> None:
         """What is left open at the end."""
         if self._epoch is not None:
-            self._print(self._epoch)
+            if self._told is not self._epoch:
+                self._print(self._epoch)
             if stopped and self._epoch.open_rows:
                 self._console.print(
                     f"  stopped: {self._epoch.open_rows:,} events are in open windows; the next "
@@ -252,6 +229,7 @@ class _Told:
                 )
 
     def _print(self, epoch: Epoch) -> None:
+        self._told = epoch
         seconds = sum(s for s, _ in self._recent)
         rate = sum(rows for _, rows in self._recent) / max(seconds, 1e-9)
         clock = "none" if epoch.watermark is None else _utc(epoch.watermark)
