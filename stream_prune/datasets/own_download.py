@@ -34,14 +34,21 @@ class Download:
     source: str
 
     def find(self, folder: str | Path, *names: str) -> Path:
-        """The file of one of these names, in the folder or in a folder in it.
+        """The file of one of these names, in the folder or in one folder in it.
 
         Raises:
-            ConfigError: there is none; says which file of which archive is expected.
+            ConfigError: there is none; says which file of which archive is expected. Or there are
+                several folders with one.
         """
         for name in names:
             for pattern in (name, f"*/{name}", f"*/*/{name}"):
                 found = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
+                places = sorted({path.parent for path in found})
+                if len(places) > 1:
+                    raise ConfigError(
+                        f"{folder}: {name} lies in {', '.join(map(str, places))}: name the folder "
+                        f"that {self.archive} was unpacked into"
+                    )
                 if found:
                     return found[0]
         raise ConfigError(f"{folder}: there is no {' or '.join(names)}: {self.how()}")

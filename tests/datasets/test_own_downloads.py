@@ -98,6 +98,15 @@ def test_the_first_rows_are_those_of_the_whole_stream(name: str, tmp_path: Path)
     assert few.equals(expected)
 
 
+def test_where_two_folders_have_the_file_one_has_to_be_named(tmp_path: Path) -> None:
+    for name in ("ml-20m", "ml-25m"):
+        FILES["ml-25m"](tmp_path / name)
+    with pytest.raises(ConfigError, match=r"ratings.csv lies in .*ml-20m, .*ml-25m: name the fold"):
+        datasets.load("ml-25m").prepare(tmp_path)
+    (path,) = datasets.load("ml-25m").prepare(tmp_path / "ml-25m")
+    assert path.parent == tmp_path / "ml-25m"
+
+
 def test_what_was_prepared_is_made_anew_when_the_download_changes(tmp_path: Path) -> None:
     FILES["criteo-kaggle"](tmp_path)
     (path,) = datasets.load("criteo-kaggle").prepare(tmp_path)
