@@ -51,7 +51,14 @@ def settings(quick: bool) -> dict[str, list[Setting]]:
     """All settings by the detector's name."""
     slices = (256,) if quick else (128, 256, 512)
     found = [
-        *_grid("cusum", slices, k=(0.1, 0.25, 0.5), h=(6.0, 8.0, 10.0, 12.0, 16.0, 20.0)),
+        *_grid("cusum", slices, k=(0.25, 0.5), h=(8.0, 12.0, 16.0, 20.0)),
+        *_grid(
+            "cusum_memory",
+            slices[:2],
+            k=(0.1, 0.25),
+            h=(12.0, 16.0, 20.0, 28.0),
+            memory=(96, 192, 384),
+        ),
         *_grid("adwin", slices, scale=(5.0, 20.0), delta=(1e-3, 0.02, 0.3)),
         *_grid("page_hinkley", slices, delta=(0.1, 0.3, 0.6), threshold=(8.0, 16.0, 32.0)),
         *_grid("kswin", slices[-1:], alpha=(1e-4, 1e-5, 1e-6), recent=(12, 24)),
@@ -73,8 +80,8 @@ def _grid(name: str, slices: tuple[int, ...], **grid: tuple[float, ...]) -> list
     ]
 
 
-def _rising(k: float, h: float) -> Detector:
-    return Cusum(k=k, h=h, rising_only=True)
+def _rising(k: float, h: float, memory: int | None = None) -> Detector:
+    return Cusum(k=k, h=h, rising_only=True, memory=memory)
 
 
 def _vote(h: float, delta: float, within: int) -> Detector:
@@ -85,6 +92,7 @@ def _vote(h: float, delta: float, within: int) -> Detector:
 
 MAKERS: Mapping[str, Callable[..., Detector]] = {
     "cusum": _rising,
+    "cusum_memory": _rising,
     "adwin": Adwin,
     "page_hinkley": PageHinkley,
     "kswin": Kswin,

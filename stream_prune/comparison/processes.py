@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -95,6 +96,8 @@ def tell(message: Any) -> None:
 def _begin(told: Queue[Any]) -> None:
     global _told
     _told = told
+    # Ctrl-C reaches the whole group: the parent ends its workers, and says so once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 

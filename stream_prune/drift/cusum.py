@@ -18,13 +18,16 @@ class Cusum:
         up = max(0, up + z - k);  down = max(0, down - z - k)
         alarm when up > h or down > h
 
-    The first ``burn_in`` values after a reset only enter ``m`` and ``s``. An alarm resets.
+    With a ``memory`` older values count exponentially less. The first ``burn_in`` values after a
+    reset only enter ``m`` and ``s``. An alarm resets.
 
     Args:
         k: allowance, in standard deviations; half of the shift to find soon.
         h: threshold, in standard deviations.
         burn_in: values after a reset that set the scale, at least 2.
         rising_only: watch for rising values only (a loss that falls is no reason to alarm).
+        memory: values after which the mean forgets as much as comes in; None: never. The loss of a
+            model that goes on learning falls: a mean of all of it lies too high and hides a rise.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -40,13 +43,23 @@ class Cusum:
     """
 
     def __init__(
-        self, k: float = 0.5, h: float = 8.0, burn_in: int = 16, rising_only: bool = False
+        self,
+        k: float = 0.5,
+        h: float = 8.0,
+        burn_in: int = 16,
+        rising_only: bool = False,
+        memory: int | None = None,
     ) -> None:
         if not k >= 0 or not h > 0:
             raise ConfigError(f"cusum: k = {k} must not be negative, h = {h} must be positive")
         if burn_in < 2:
             raise ConfigError(f"cusum.burn_in = {burn_in}: must be at least 2")
+        if memory is not None and memory < burn_in:
+            raise ConfigError(
+                f"cusum.memory = {memory}: must be at least burn_in = {burn_in}, or left out"
+            )
         self.k, self.h, self.burn_in, self.rising_only = k, h, burn_in, rising_only
+        self.memory = memory
         self._severity = 0.0
         self.reset()
 
@@ -66,7 +79,10 @@ class Cusum:
         if alarm:
             self.reset()
             return True
-        self._count += 1
+        if self._count == self.memory:
+            self._squares *= 1 - 1 / self._count
+        else:
+            self._count += 1
         step = value - self._mean
         self._mean += step / self._count
         self._squares += step * (value - self._mean)

@@ -24,6 +24,7 @@ from stream_prune.errors import ConfigError
 
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "cusum": Cusum,
+    "cusum with a memory": lambda: Cusum(memory=32),
     "adwin": Adwin,
     "page_hinkley": PageHinkley,
     "kswin": Kswin,
@@ -126,6 +127,15 @@ def test_cusum_may_be_told_to_watch_for_rising_values_only() -> None:
     assert alarms(Cusum(rising_only=True), falling) == []
 
 
+def test_a_memory_lets_the_cusum_see_a_rise_after_a_long_fall() -> None:
+    falling = np.linspace(0.6, 0.5, 400) + 0.02 * np.random.default_rng(3).standard_normal(400)
+    values = [*falling.tolist(), *losses(4, 12, 0.56)]
+    found = alarms(Cusum(rising_only=True, memory=48), values)
+    assert found
+    assert 400 <= found[0] < 412
+    assert alarms(Cusum(rising_only=True), values) == []
+
+
 def test_what_a_replayed_detector_remembers_is_bounded_and_still_resumes_alike() -> None:
     settings = {"delta": 0.3, "clock": 1}
     detector = ReplayedDetector("ADWIN", settings, scale=20.0, history=64)
@@ -138,7 +148,7 @@ def test_what_a_replayed_detector_remembers_is_bounded_and_still_resumes_alike()
     assert alarms(detector, values) == alarms(copy, values) != []
 
 
-@pytest.mark.parametrize("wrong", [{"k": -1.0}, {"h": 0.0}, {"burn_in": 1}])
+@pytest.mark.parametrize("wrong", [{"k": -1.0}, {"h": 0.0}, {"burn_in": 1}, {"memory": 8}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Cusum(**wrong)
