@@ -58,6 +58,16 @@ def at(request, tmp_path):
     return TopicPlace(request.getfixturevalue("broker"), request.node.name)
 
 
+@pytest.fixture(scope="module", params=["folder", "kafka"])
+def unwritten(request, tmp_path_factory):
+    """A log of two shards, for tests that commit nothing."""
+    if request.param == "folder":
+        place = FolderPlace(tmp_path_factory.mktemp("unwritten")).place
+    else:
+        place = TopicPlace(request.getfixturevalue("broker"), "unwritten").place
+    return create_log(place, replace(HEADER, shards=2))
+
+
 @pytest.fixture
 def log(at):
     """A new log of two shards."""
@@ -128,8 +138,8 @@ def test_what_no_commit_names_is_dropped(log):
     assert log.read_arrow(BatchName(3000, 0, 0), last.batches[0]).num_rows == 4
 
 
-def test_a_name_that_repeats_with_other_rows_stops_the_job(log):
-    writer = log.writer(0)
+def test_a_name_that_repeats_with_other_rows_stops_the_job(unwritten):
+    writer = unwritten.writer(0)
     ref = writer.write_batch(2000, 0, rows(2000))
     assert writer.write_batch(2000, 0, rows(2000)) == ref
     with pytest.raises(RunError, match=r"2000-0-0.*: same name, other content"):
@@ -313,9 +323,9 @@ def test_windows_are_committed_in_turn(log):
 
 
 @pytest.mark.parametrize("wrong", [0, -1000, 1500])
-def test_a_window_that_no_log_has_is_refused(log, wrong):
+def test_a_window_that_no_log_has_is_refused(unwritten, wrong):
     with pytest.raises(ValueError, match="no positive multiple"):
-        commit(log.writer(0), wrong)
+        commit(unwritten.writer(0), wrong)
 
 
 @pytest.mark.parametrize(
@@ -334,14 +344,14 @@ def test_a_window_that_no_log_has_is_refused(log, wrong):
         ),
     ],
 )
-def test_a_batch_that_is_none_of_the_windows_is_refused(log, batch, message):
+def test_a_batch_that_is_none_of_the_windows_is_refused(unwritten, batch, message):
     with pytest.raises(ValueError, match=message):
-        log.writer(0).write_batch(2000, 0, batch)
-    assert log.commits(0) == []
+        unwritten.writer(0).write_batch(2000, 0, batch)
+    assert unwritten.commits(0) == []
 
 
-def test_a_commit_of_what_this_writer_did_not_write_is_refused(log):
-    writer = log.writer(0)
+def test_a_commit_of_what_this_writer_did_not_write_is_refused(unwritten):
+    writer = unwritten.writer(0)
     ref = writer.write_batch(2000, 0, rows(2000))
     for refs in ([BatchRef(0, 3, "ab")], [ref, ref], [BatchRef(1, 3, ref.digest)]):
         with pytest.raises(ValueError, match="was not written as"):
@@ -355,9 +365,9 @@ def test_a_commit_of_what_this_writer_did_not_write_is_refused(log):
             writer.commit([wrong])
 
 
-def test_a_shard_that_the_log_does_not_have_is_refused(log):
+def test_a_shard_that_the_log_does_not_have_is_refused(unwritten):
     with pytest.raises(ConfigError, match="shard = 2: the log has the shards 0 to 1"):
-        log.writer(2)
+        unwritten.writer(2)
 
 
 def test_a_batch_is_read_as_arrays(log, at):
