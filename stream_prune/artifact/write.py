@@ -12,26 +12,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from safetensors.numpy import save_file
 from torch import nn
 
 from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.artifact.export import export_head, snapshot
 from stream_prune.artifact.folder import appearing
-from stream_prune.artifact.format import EXAMPLE, IDS, MANIFEST, MODEL, SCORE, TABLES, Manifest
+from stream_prune.artifact.format import EXAMPLE, MANIFEST, MODEL, SCORE, Manifest
 from stream_prune.artifact.lineage import Lineage
 from stream_prune.artifact.model_card import HeadCard, ModelCard, TableCard
 from stream_prune.artifact.requests import Inputs, RequestEncoder
 from stream_prune.artifact.rounding import Logits, difference, ne_lost, probes, tolerance
 from stream_prune.artifact.scorer import Scorer
 from stream_prune.artifact.stored_rows import store
+from stream_prune.artifact.table_files import write_arrow, write_tables
 from stream_prune.embedding import EmbeddingTables
 from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.plan import Plan
-from stream_prune.tensor_files import system_errors
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -103,7 +102,7 @@ def write(
             numbers=config.rows,
         )
         scores = pa.array(torch.sigmoid(torch.from_numpy(logits)).numpy())
-        _write_arrow(draft / EXAMPLE, rows.append_column(SCORE, scores))
+        write_arrow(draft / EXAMPLE, rows.append_column(SCORE, scores))
         created = datetime.now(UTC).isoformat(timespec="seconds")
         _describe(draft, card, name, created)
         if config.rows != "float32":
@@ -173,7 +172,7 @@ def _torch_logits(head: nn.Module, tables: EmbeddingTables, inputs: Inputs) -> F
 
 def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[TableCard, ...]:
     """Rows in the order of their ids, so that the same rows give the same bytes."""
-    weights, ids, cards = {}, [], []
+    weights, ids, cards = {}, {}, []
     for name, table in tables.tables.items():
         known, rows = table.ids(), table.weight().detach().cpu().numpy()
         order = np.argsort(known)
@@ -182,21 +181,10 @@ def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[
             weights[name] = store(np.concatenate([shared, owned[order]]), numbers)
         except RunError as error:
             raise RunError(f"table {name!r}: {error}") from None
-        ids.append(known[order])
+        ids[name] = known[order]
         cards.append(TableCard(name, table.capacity, len(known), table.cold_rows, table.combine))
-    with system_errors():
-        save_file(weights, folder / TABLES)
-    columns = {
-        "table": pa.array([card.name for card in cards], pa.string()),
-        "ids": pa.array(ids, pa.large_list(pa.int64())),
-    }
-    _write_arrow(folder / IDS, pa.table(columns))
+    write_tables(folder, weights, ids)
     return tuple(cards)
-
-
-def _write_arrow(path: Path, table: pa.Table) -> None:
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
 
 
 def _head_card(head: nn.Module) -> HeadCard:

@@ -30,30 +30,31 @@ def list_versions(
     """
     from stream_prune.registry.history import versions
 
-    found = versions(registry_of(model, tracking_uri))
+    registry = registry_of(model, tracking_uri)
+    found = versions(registry)
     if as_json:
         for version in found:
             typer.echo(json.dumps(asdict(version)))
         return
-    rows = [COLUMNS, *(_cells(version) for version in found)]
+    rows = [COLUMNS, *(_cells(version, registry.alias) for version in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(wide) for cell, wide in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
 
 
-def _cells(version: Version) -> tuple[str, ...]:
+def _cells(version: Version, champion: str) -> tuple[str, ...]:
     created = datetime.fromtimestamp(version.created / 1000, UTC)
     return (
         str(version.number),
         version.run or "-",
         version.step or "-",
         f"{created:%Y-%m-%d %H:%M}",
-        _fate(version),
+        _fate(version, champion),
     )
 
 
-def _fate(version: Version) -> str:
+def _fate(version: Version, champion: str) -> str:
     """What a person wants to know of it, the most important first."""
     words = [f"@{alias}" for alias in version.aliases]
     if version.rolled_back:
@@ -61,5 +62,6 @@ def _fate(version: Version) -> str:
     if version.refused:
         words.append(f"refused: {version.refused}")
     if version.reign:
-        words.append(f"champion since {version.since[:16]}" if version.aliases else "was champion")
+        reigns = champion in version.aliases
+        words.append(f"champion since {version.since[:16]}" if reigns else "was champion")
     return ", ".join(words) or "registered"

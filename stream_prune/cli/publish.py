@@ -86,7 +86,8 @@ def publish_run(
     artifact = build_artifact(run, config.registry.model, rows, run_name, config.artifact)
     log = open_log(config.training.log)
     limits = config.publish.gates if gates else None
-    return publish_artifact(artifact, config.registry, limits, log), artifact, config
+    version = publish_artifact(artifact, config.registry, limits, log, config.publish.deltas)
+    return version, artifact, config
 
 
 def send_waiting(run: Path, config: Config) -> None:

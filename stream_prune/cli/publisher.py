@@ -185,7 +185,9 @@ def publish_waiting(run: Path, line: Publication, config: Config) -> Publication
 
     try:
         log = open_log(config.training.log)
-        version = publish(run / line.artifact, config.registry, config.publish.gates, log)
+        version = publish(
+            run / line.artifact, config.registry, config.publish.gates, log, config.publish.deltas
+        )
         return fate(PUBLISHED, line.why, version)
     except Refused as error:
         return fate(REFUSED, str(error))

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 ARTIFACT = "artifact"
 """The artifact's name in the MLflow model's description."""
+BASE = "base"
+"""Of a delta: the setting of the MLflow model that says where its base is."""
 
 
-def package(scorer: Scorer, path: Path) -> None:
-    """Write an MLflow model folder around a loaded artifact.
+def package(scorer: Scorer, path: Path, content: Path, base: str | None = None) -> None:
+    """Write an MLflow model folder around an artifact.
 
     Args:
         scorer: loaded from the artifact to package.
         path: the folder to write; must not exist.
+        content: the artifact's own folder, or a delta's.
+        base: where MLflow keeps the model that the delta goes with; None: it is none.
     """
     prepare()
     import mlflow.pyfunc
@@ -36,7 +40,8 @@ def package(scorer: Scorer, path: Path) -> None:
         mlflow.pyfunc.save_model(
             path,
             python_model=str(Path(__file__).with_name("scorer_model.py")),
-            artifacts={ARTIFACT: str(scorer.folder)},
+            artifacts={ARTIFACT: str(content)},
+            model_config=None if base is None else {BASE: base},
             signature=_signature(rows),
             input_example=rows.slice(0, 5).to_pandas(),
             pip_requirements=[

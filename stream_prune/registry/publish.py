@@ -34,6 +34,7 @@ def publish(
     config: RegistryConfig,
     gates: Gates | None = None,
     log: MiniBatchLog | None = None,
+    deltas: int = 0,
 ) -> str:
     """Register an artifact as an MLflow model and point the aliases at it.
 
@@ -49,6 +50,7 @@ def publish(
         config: the registry, the model's name, the aliases.
         gates: what it must hold to become champion; None: nothing.
         log: the mini-batch log it was trained on: the champion is scored on its last windows.
+        deltas: so many versions after a whole one are uploaded as what has changed since it.
 
     Returns:
         The version's number.
@@ -60,7 +62,7 @@ def publish(
     scorer = Scorer.load(artifact)
     scorer.check_example()
     client = connect(config)
-    version = registered(client, config, scorer) or register(client, config, scorer)
+    version = registered(client, config, scorer) or register(client, config, scorer, deltas)
     number = str(version.version)
     if version.tags.get(DONE_TAG) == "true":
         return number

@@ -20,6 +20,8 @@ class Publishing:
         at_end: so is the last one.
         spool: artifacts that may wait for a registry that does not answer; beyond that the oldest
             of them is dropped, and told.
+        deltas: after a whole artifact, so many are published as what has changed since it; whoever
+            pulls one fetches the whole one too. For large tables of which few rows change.
         gates: what a model must hold to become champion.
 
     Raises:
@@ -30,6 +32,7 @@ class Publishing:
     after_readjustment: bool = False
     at_end: bool = False
     spool: int = 8
+    deltas: int = 0
     gates: Gates = DEFAULT_GATES
 
     def __post_init__(self) -> None:
@@ -37,6 +40,8 @@ class Publishing:
             raise ConfigError(
                 f"publish.every_windows = {self.every_windows}: must be 1 or more, or left out"
             )
+        if self.deltas < 0:
+            raise ConfigError(f"publish.deltas = {self.deltas}: must be 0 or more")
         if self.spool < 1:
             raise ConfigError(f"publish.spool = {self.spool}: must be 1 or more")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stream_prune.artifact import Scorer
+from stream_prune.artifact.delta import write_delta
 from stream_prune.artifact.drafts import draft
 from stream_prune.errors import RunError
 from stream_prune.registry.client import (
@@ -16,13 +17,15 @@ from stream_prune.registry.client import (
     step,
 )
 from stream_prune.registry.config import RegistryConfig
-from stream_prune.registry.download import DIGEST_TAG
+from stream_prune.registry.download import BASE_TAG, DIGEST_TAG, base_for, downloaded, place
 from stream_prune.registry.package import package
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WEIGHTS_TAG = "stream_prune.weights"
+WORTHWHILE = 0.7
+"""A delta of more than this share of the whole is not worth a second fetch."""
 
 
 def registered(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> Any:
@@ -46,18 +49,20 @@ def registered(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> 
     return found[0]
 
 
-def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer) -> Any:
+def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer, deltas: int = 0) -> Any:
     """Upload the model and create a version, which has its tags from the first moment.
 
-    A whole upload that a killed process has left is taken; a part of one is deleted.
+    A complete upload that a killed process has left is taken; a part of one is deleted. Of
+    ``deltas``: see :func:`stream_prune.registry.publish.publish`.
     """
+    with step(f"registering model {config.model!r}", config):
+        _create_model(client, config)
     experiment = experiment_id(client, config)
     run = mlflow_run(client, config, scorer.card.lineage.run)
     logged = _uploaded(client, config, scorer, experiment) or _upload(
-        client, config, scorer, experiment, run
+        client, config, scorer, experiment, run, deltas
     )
     with step(f"registering model {config.model!r}", config):
-        _create_model(client, config)
         return client.create_model_version(
             config.model,
             logged.artifact_location,  # models:/ID would be looked up at process-wide addresses
@@ -84,7 +89,12 @@ def _uploaded(client: MlflowClient, config: RegistryConfig, scorer: Scorer, expe
 
 
 def _upload(
-    client: MlflowClient, config: RegistryConfig, scorer: Scorer, experiment: str, run: str
+    client: MlflowClient,
+    config: RegistryConfig,
+    scorer: Scorer,
+    experiment: str,
+    run: str,
+    deltas: int,
 ) -> Any:
     lineage, manifest = scorer.card.lineage, scorer.manifest
     tags = {
@@ -94,8 +104,18 @@ def _upload(
         WEIGHTS_TAG: manifest.weights_digest,
     }
     with draft("stream-prune-upload.") as folder, step(f"uploading model {config.model!r}", config):
-        path = folder / "model"
-        package(scorer, path)
+        path, content, whole_at = folder / "model", scorer.folder, None
+        base = base_for(client, config, deltas)
+        if base is not None:
+            content = folder / "artifact"
+            with downloaded(client, config, str(base.number)) as whole:
+                size = write_delta(scorer.folder, whole.folder, content)
+            if size > WORTHWHILE * scorer.manifest.size:
+                content = scorer.folder
+            else:
+                tags[BASE_TAG] = base.tags[DIGEST_TAG]
+                whole_at = place(client, config, str(base.number))
+        package(scorer, path, content, whole_at)
         logged = client.create_logged_model(experiment, config.model, source_run_id=run, tags=tags)
         client.log_model_artifacts(logged.model_id, str(path))
         return client.finalize_logged_model(logged.model_id, "READY")

@@ -5,6 +5,9 @@ MLflow copies this file into the model and runs it when the model is loaded; not
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import mlflow
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,8 @@ import pyarrow as pa
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from stream_prune.artifact import Scorer
+from stream_prune.artifact.delta import DELTA, apply_delta
+from stream_prune.artifact.format import MANIFEST
 from stream_prune.features import FeatureSpec
 
 
@@ -20,7 +25,15 @@ class ScorerModel(PythonModel):  # type: ignore[misc]
     """``predict(frame)`` gives one probability a row."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        self._scorer = Scorer.load(context.artifacts["artifact"])
+        folder = Path(context.artifacts["artifact"])
+        if not (folder / DELTA).exists():
+            self._scorer = Scorer.load(folder)
+            return
+        with TemporaryDirectory(prefix="stream-prune-whole.") as temporary:
+            base = mlflow.artifacts.download_artifacts(context.model_config["base"])
+            (whole,) = Path(base).glob(f"artifacts/*/{MANIFEST}")
+            apply_delta(folder, whole.parent, Path(temporary) / "artifact")
+            self._scorer = Scorer.load(Path(temporary) / "artifact")
 
     def predict(self, model_input: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Score raw rows; the columns are those of the feature specification."""

@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_nothing_behind(model, tmp_path, monkeypatch):
     def full(path, table):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stream_prune.artifact.write._write_arrow", full)
+    monkeypatch.setattr("stream_prune.artifact.write.write_arrow", full)
     with pytest.raises(RunError, match=r"cannot be written: No space left on device"):
         model.write(tmp_path / "m")
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,11 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from small_model import raw_rows, trained
 
+from serving.app import create_app
+from serving.model_slot import ModelSlot
 from stream_prune.artifact import Scorer, read_manifest, verify
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.registry import publish as publishing
@@ -209,7 +212,7 @@ def test_a_pulled_folder_that_changed_since_is_named(first, with_champion, tmp_p
         pull(with_champion, tmp_path)
 
 
-def test_pulling_and_scoring_unpickle_nothing(
+def test_pulling_scoring_and_serving_unpickle_nothing(
     first, with_champion, tmp_path, at_mlflow, monkeypatch
 ):
     def forbidden(*args, **kwargs):
@@ -220,8 +223,14 @@ def test_pulling_and_scoring_unpickle_nothing(
             monkeypatch.setattr(owner, name, forbidden)
     monkeypatch.setattr(pickle, "Unpickler", forbidden)
     monkeypatch.setattr(torch, "load", forbidden)
-    Scorer.load(pull(with_champion, tmp_path).folder).check_example()
+    folder = pull(with_champion, tmp_path).folder
+    Scorer.load(folder).check_example()
     mlflow.pyfunc.load_model("models:/ctr@champion").predict(raw_rows(2).to_pandas())
+    slot = ModelSlot("ctr")
+    slot.load(folder, "1")
+    rows = {"dataframe_records": raw_rows(2).to_pylist()}
+    answer = TestClient(create_app(slot)).post("/invocations", json=rows)
+    assert answer.status_code == 200, answer.text
 
 
 def test_what_is_registered_holds_no_pickle(first, with_champion):
