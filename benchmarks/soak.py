@@ -1,6 +1,6 @@
 """The streaming job at full size against a real broker: faults, kills, and half an hour under load.
 
-    python benchmarks/soak.py [--quick] [--minutes 30] [--json FILE]
+    python benchmarks/soak.py [--quick] [--minutes 30] [--only PART ...] [--json FILE]
 
 1. A million events over 4 partitions, one of them idle for half of the time, with duplicates,
    disorder, corrupt and late ones: every good event is in exactly one mini-batch, every other one
@@ -28,6 +28,7 @@ from soak_stream import setting
 from beam_jobs.local_kafka import LocalKafka
 from beam_jobs.produce.options import Faults
 
+PARTS = ("reconciliation", "kills", "load")
 NAMES = ("calm", "wild", "away")
 """Runs: undisturbed, with job and trainer killed, with the broker killed."""
 
@@ -35,6 +36,7 @@ NAMES = ("calm", "wild", "away")
 def main() -> None:
     options = parser("The streaming job at full size, against a real broker.")
     options.add_argument("--minutes", type=float, help="of the load (30; 1 if quick)")
+    options.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="these parts")
     given = options.parse_args()
     minutes = given.minutes or (1 if given.quick else 30)
     events, killed, kills = (80_000, 80_000, 3) if given.quick else (1_000_000, 300_000, 20)
@@ -42,14 +44,20 @@ def main() -> None:
     details: dict[str, object] = {}
     try:
         with LocalKafka(folder / "kafka") as broker:
-            found = [
-                *reconciliation(broker, folder, events, details),
-                *killing(broker, folder, killed, kills, 1 if given.quick else 5),
-                *load(broker, folder, minutes),
-            ]
+            found: list[Figure] = []
+            for part in given.only:
+                if part == "reconciliation":
+                    more = reconciliation(broker, folder, events, details)
+                elif part == "kills":
+                    more = killing(broker, folder, killed, kills, 1 if given.quick else 5)
+                else:
+                    more = load(broker, folder, minutes)
+                    details |= {"minutes": minutes}
+                finish(more, None)
+                found += more
     finally:
         shutil.rmtree(folder)
-    finish(found, given.json, seeds=[setting.SEED], minutes=minutes, **details)
+    finish(found, given.json, seeds=[setting.SEED], parts=given.only, **details)
 
 
 def none(name: str, count: int) -> Figure:
@@ -132,10 +140,10 @@ def broken(broker: LocalKafka, config: Path, kills: int, rng: np.random.Generato
 def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
     """The job beside a producer of 20,000 events a second."""
     config = setting.configuration(broker, folder, "load", "load")
-    events = int(minutes * 60 * setting.PER_SECOND)
+    events = int(minutes * 60 * setting.LOAD)
     sending = threading.Thread(
         target=setting.fill,
-        args=(broker, folder, "load", events, Faults(), setting.PER_SECOND),
+        args=(broker, folder, "load", events, Faults(), setting.LOAD),
     )
     sending.start()
     time.sleep(5)
@@ -146,6 +154,9 @@ def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
     while sending.is_alive():
         sizes.append((time.monotonic() - started, resident(process.pid)))
         sending.join(1.0)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and read_rows(metrics) < events:
+        time.sleep(1)
     process.terminate()
     if process.wait() != 0:
         raise RuntimeError(config.with_suffix(".stream.txt").read_text()[-2000:])
@@ -156,7 +167,7 @@ def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
     taken = np.array([(t, size) for t, size in sizes if t > sizes[-1][0] / 5])
     slope, first = np.polyfit(taken[:, 0], taken[:, 1], 1)
     growth = 100 * slope * (taken[-1, 0] - taken[0, 0]) / (slope * taken[0, 0] + first)
-    rows = sum(int(line["rows"]) for line in told)
+    rows = read_rows(metrics)
     lag = float(np.median([int(line["lag"]) for line in told[len(told) // 5 :]]))
     return [
         Figure("load: events read", rows, ""),
@@ -166,6 +177,11 @@ def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
         Figure("load: watermark to commit, median", float(np.median(closing)), "s"),
         Figure("load: watermark to commit, p99", p99, "s", "< 1.5", p99 < 1.5),
     ]
+
+
+def read_rows(metrics: Path) -> int:
+    """Events that the job has read so far."""
+    return sum(int(line["rows"]) for line in setting.lines(metrics)) if metrics.exists() else 0
 
 
 def resident(pid: int) -> float:

@@ -27,7 +27,9 @@ from stream_prune.features import OFFSET, PARTITION, FeatureSpec
 from stream_prune.minibatch.batch import BatchName
 from stream_prune.minibatch.folder_log import FolderLog
 
-SEED, PER_SECOND = 1, 20_000
+SEED = 1
+LOAD = 20_000  # events a second
+SPARSE = 4_000  # events a second of event time, elsewhere: more windows
 WINDOW_S, SLACK_S = 5, 1
 FEATURES = {
     "event_time": "time",
@@ -47,10 +49,10 @@ FAULTS = Faults(
 PROGRAM = "from stream_prune.cli.main import main; main()"
 
 
-def clicks(folder: Path, events: int) -> Path:
-    """A log of events, 20,000 a second of event time."""
+def clicks(folder: Path, events: int, per_second: int) -> Path:
+    """A log of events, so many a second of event time."""
     rng = np.random.default_rng(SEED)
-    times = np.arange(events) * 1000 // PER_SECOND + 1_700_000_000_000
+    times = np.arange(events) * 1000 // per_second + 1_700_000_000_000
     item = rng.integers(0, 2_000, events)
     table = pa.table(
         {
@@ -61,7 +63,7 @@ def clicks(folder: Path, events: int) -> Path:
             "item": item,
         }
     )
-    path = folder / f"clicks-{events}.parquet"
+    path = folder / f"clicks-{events}-{per_second}.parquet"
     pq.write_table(table, path)
     return path
 
@@ -72,12 +74,15 @@ def fill(
     topic: str,
     events: int,
     faults: Faults = FAULTS,
-    rate: float | None = None,
+    rate: int | None = None,
 ) -> Path:
-    """Play the events into a topic of 4 partitions; returns the ledger."""
+    """Play the events into a topic of 4 partitions; returns the ledger.
+
+    With a ``rate`` (events a second) event time passes as the clock does.
+    """
     ledger = folder / f"{topic}.ledger.parquet"
     play(
-        PlayedLog(FileSource((clicks(folder, events),)), SPEC, 1),
+        PlayedLog(FileSource((clicks(folder, events, rate or SPARSE),)), SPEC, 1),
         SPEC,
         KafkaSettings(broker.bootstrap, (topic,), client="confluent"),
         ProduceOptions(format="avro", topic=topic, faults=faults, seed=SEED, rate=rate),
