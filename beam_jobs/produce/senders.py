@@ -200,7 +200,7 @@ class KafkaPythonSender:
         try:
             self._producer = KafkaProducer(**{**fast, **given, **servers, **fixed})
             self._admin = KafkaAdminClient(**servers, **shared)
-            self._consumer = KafkaConsumer(**servers, **shared)
+            self._consumer = KafkaConsumer(**servers, **shared, enable_auto_commit=False)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"source.kafka.producer: {settings.told(error)}") from None
         except KafkaError as error:
