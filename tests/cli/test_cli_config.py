@@ -39,7 +39,10 @@ def write(tmp_path: Path):
         ("windows.length=0s", "windows.length = '0s': must be greater than 0"),
         ("max_bad_share=2", "max_bad_share = 2: must be at most 1.0"),
         ("source.dataset=flights", "name one of `kafka`, `dataset` and `files`"),
-        ("source.format=avro", "source.format = 'avro': must be one of 'auto', 'parquet' or 'csv'"),
+        (
+            "source.format=orc",
+            "source.format = 'orc': must be one of 'auto', 'parquet', 'csv', 'avro', 'jsonl' or 'json'",
+        ),
         ("sparsity.policy=prune", "sparsity.policy = 'prune': must be one of ads, "),
         ("evaluation.every_windows=0", "evaluation.every_windows = 0: must be 1 or more"),
         ("tables.capacity={c: -1}", "tables.capacity.c = -1: must be 0 or more"),

@@ -74,7 +74,8 @@ def test_the_parts_work_in_a_job(own_parts: Path, monkeypatch: pytest.MonkeyPatc
         "source.rows": 9_000,
         "source.folder": own_parts / "data",
         "registry": "null",
-        "model": '{name: "own_parts:TwoStreams", dim: 4, bottom: [], top: [32], parameters: {hidden: 24}}',
+        "model": '{name: "own_parts:TwoStreams", dim: 4, bottom: [], top: [32], '
+        "parameters: {hidden: 24}}",
         "sparsity": '{policy: "own_parts:Thrifty", parameters: {tolerance: 0.1}, '
         'criterion: "own_parts:fan_out", window_rows: 500, budget: {macs: 0.3}}',
         "drift": '{detector: "own_parts:Doubled", parameters: {factor: 1.5}}',
