@@ -41,7 +41,7 @@ def write(tmp_path: Path):
         ("source.dataset=flights", "name one of `kafka`, `dataset` and `files`"),
         (
             "source.format=orc",
-            "source.format = 'orc': must be one of 'auto', 'parquet', 'csv', 'avro', 'jsonl' or 'json'",
+            "source.format = 'orc': must be one of 'auto', 'parquet', 'csv', 'avro', 'jsonl' or",
         ),
         ("sparsity.policy=prune", "sparsity.policy = 'prune': must be one of ads, "),
         ("evaluation.every_windows=0", "evaluation.every_windows = 0: must be 1 or more"),
