@@ -21,11 +21,14 @@ from stream_prune.embedding import id_map
 from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import EMPTY, I64, IdMap
 
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-ROWS = 128  # rows of a would-be set, at most; the sample is chosen for it
+ROWS = 64  # rows of a would-be set, at most; the sample is chosen for it
 TRACKED = 8  # ids that are counted, for each row of a would-be set
-BINS = 36  # of the coverage curve; up to TRACKED * ROWS ranks
+BINS = 32  # of the coverage curve; up to TRACKED * ROWS ranks
+AGES = 1024  # ages that are told apart
+RESTS = 8  # rounds that a table sits out in which every id had its row
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _HALF, _TOP = np.uint64(32), np.uint64(40)
 _FULL = 1 << 24  # all of the sampling hash's values
@@ -40,7 +43,8 @@ class Ghosts(NamedTuple):
     [E] says how far up it stood at the end of the last round, by the candidate in force. ``value``
     [F, K] and ``weight`` [F] are decayed sums over rounds, of the matured hits less churn and of
     the look-ups, over the ``judged`` [F] rounds; ``hits`` [F, BINS + 1] of the look-ups by rank,
-    those of untracked ids last.
+    those of untracked ids last. A table in which there is nothing to choose is ``idle`` [F] for so
+    many rounds.
     """
 
     ids: IdMap
@@ -61,13 +65,14 @@ class Ghosts(NamedTuple):
     weight: F64
     hits: F64
     judged: I64
+    idle: I64
 
 
 def sample(capacity: int) -> tuple[int, int]:
     """(rows of the would-be sets, share of the ids in units of 2^-24) for a table.
 
     >>> sample(100), sample(10_000)
-    ((100, 16777216), (78, 131072))
+    ((50, 8388608), (39, 65536))
     """
     halvings = max(0, (max(1, capacity) - 1) // ROWS).bit_length()
     return capacity >> halvings, _FULL >> halvings
@@ -99,22 +104,32 @@ def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
         weight=np.zeros(tables),
         hits=np.zeros((tables, BINS + 1)),
         judged=np.full(tables, _FILLING, np.int64),
+        idle=np.zeros(tables, np.int64),
     )
+
+
+def worth(maturity: float) -> F64:
+    """What a hit counts by the row's age [AGES]; older rows count as the oldest of these."""
+    ages = np.arange(AGES)
+    return ages / (ages + maturity)
 
 
 @compiled
 def observe(
-    ghosts: Ghosts, keys: I64, spans: I64, increment: F64, admission: F64, maturity: float
+    ghosts: Ghosts, keys: I64, spans: I64, increment: F32, admission: F64, worth: F64
 ) -> None:
     """Count a batch, laid out as for :func:`.id_map.lookup`; ``increment`` [F, K]."""
-    candidates = ghosts.counts.shape[1]
+    slots, counts, ages = ghosts.ids.slots, ghosts.counts, ghosts.age
+    candidates = counts.shape[1]
     for table in range(ghosts.rows.size):
-        if ghosts.rows[table] == 0:
+        if ghosts.rows[table] == 0 or ghosts.idle[table] > 0:
             continue
         limit, start = ghosts.limit[table], ghosts.base[table]
         room = ghosts.base[table + 1] - start
         base = ghosts.ids.base[table]
         mask, shift = ghosts.ids.base[table + 1] - base - 1, ghosts.ids.shift[table]
+        amount, enough = increment[table], np.float32(admission[table] - 0.5)
+        covered, hits = ghosts.covered[table], ghosts.round_hits[table]
         seen = 0
         for i in range(spans[table], spans[table + 1]):
             key = keys[i]
@@ -123,35 +138,33 @@ def observe(
                 continue
             seen += 1
             slot = id_map.home(key, shift)
-            owner = ghosts.ids.slots[base + slot, 0]
+            owner = slots[base + slot, 0]
             while owner != key and owner != EMPTY:
                 slot = (slot + 1) & mask
-                owner = ghosts.ids.slots[base + slot, 0]
+                owner = slots[base + slot, 0]
             if owner == EMPTY:
-                ghosts.round_hits[table, BINS] += 1
+                hits[BINS] += 1
                 if ghosts.used[table] == room:
                     continue  # until the round is over
                 entry = start + ghosts.used[table]
                 ghosts.used[table] += 1
-                ghosts.ids.slots[base + slot, 0] = key
-                ghosts.ids.slots[base + slot, 1] = entry
+                slots[base + slot, 0] = key
+                slots[base + slot, 1] = entry
                 ghosts.owner[entry], ghosts.bin[entry] = key, BINS
                 for k in range(candidates):
-                    ghosts.counts[entry, k] = increment[table, k]
-                    ghosts.age[entry, k] = _READY if admission[table] < 1.5 else _UNSEEN
+                    counts[entry, k] = amount[k]
+                    ages[entry, k] = _READY if enough < 1 else _UNSEEN
                 continue
-            entry = ghosts.ids.slots[base + slot, 1]
-            ghosts.round_hits[table, ghosts.bin[entry]] += 1
+            entry = slots[base + slot, 1]
+            hits[ghosts.bin[entry]] += 1
             for k in range(candidates):
-                ghosts.counts[entry, k] += np.float32(increment[table, k])
-                age = ghosts.age[entry, k]
+                counts[entry, k] += amount[k]
+                age = ages[entry, k]
                 if age >= 0:
-                    ghosts.covered[table, k] += age / (age + maturity)
-                    ghosts.age[entry, k] = age + 1
-                elif age == _UNSEEN:
-                    enough = (admission[table] - 0.5) * increment[table, k]
-                    if ghosts.counts[entry, k] >= enough:
-                        ghosts.age[entry, k] = _READY
+                    covered[k] += worth[age]
+                    ages[entry, k] = min(age + 1, AGES - 1)
+                elif age == _UNSEEN and counts[entry, k] >= enough * amount[k]:
+                    ages[entry, k] = _READY
         ghosts.seen[table] += seen
         ghosts.total[table] += spans[table + 1] - spans[table]
 
@@ -212,6 +225,8 @@ def end_round(
         ghosts.covered[table, k] = 0.0
     if full and not judges:
         ghosts.judged[table] = 0
+    if used <= rows and ghosts.round_hits[table, BINS] == 0:
+        ghosts.idle[table] = RESTS
     _end_curve(ghosts, table, memory, chosen)
     if 4 * used > 3 * (ghosts.base[table + 1] - start):
         _forget(ghosts, table)

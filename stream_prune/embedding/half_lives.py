@@ -76,6 +76,7 @@ class HalfLives:
         self._held = np.zeros(len(configs))  # until this event no half-life gets longer
         self._round_began = 0
         self._ghosts = empty_ghosts(np.where(self.learns, owned, 0), width)
+        self._worth = ghosts.worth(tuning.maturity)
 
     def _nearest(self) -> I64:
         if not self.candidates.size:
@@ -94,9 +95,9 @@ class HalfLives:
         changes = []
         if events - self._round_began >= self.tuning.round_events:
             changes = self._end_round(events)
-        increment = np.exp2((events - self._ghosts.origin)[:, None] / self.candidates)
-        maturity = self.tuning.maturity
-        ghosts.observe(self._ghosts, keys, spans, increment, self._admission, maturity)
+        exponent = (events - self._ghosts.origin)[:, None] / self.candidates
+        increment = np.exp2(exponent).astype(np.float32)
+        ghosts.observe(self._ghosts, keys, spans, increment, self._admission, self._worth)
         return changes
 
     def drifted(self, events: int) -> list[Change]:
@@ -117,7 +118,9 @@ class HalfLives:
 
     def _end_round(self, events: int) -> list[Change]:
         tuning, state, changes = self.tuning, self._ghosts, []
-        for table in np.flatnonzero(state.rows).tolist():
+        due = state.idle == 0
+        state.idle[~due] -= 1
+        for table in np.flatnonzero(due & (state.rows > 0)).tolist():
             factors = np.exp2((state.origin[table] - events) / self.candidates[table])
             ghosts.end_round(
                 state,
@@ -219,6 +222,7 @@ _BY_TABLE = (
     "weight",
     "hits",
     "judged",
+    "idle",
 )
 
 
@@ -228,7 +232,17 @@ def _copy_entries(old: Ghosts, new: Ghosts, table: int) -> None:
     there = slice(old.base[table], old.base[table] + used)
     for name in _BY_ENTRY:
         getattr(new, name)[here] = getattr(old, name)[there]
-    for name in ("used", "seen", "total", "covered", "round_hits", "value", "weight", "judged"):
+    for name in (
+        "used",
+        "seen",
+        "total",
+        "covered",
+        "round_hits",
+        "value",
+        "weight",
+        "judged",
+        "idle",
+    ):
         getattr(new, name)[table] = getattr(old, name)[table]
     new.ids.slots[new.ids.base[table] : new.ids.base[table + 1]] = EMPTY
     ghosts.index(new, table)
