@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,3 +87,42 @@ def test_the_demo_serves_what_it_trained_and_ctrl_c_leaves_nothing_running(
     assert "Traceback" not in said
     run = next((folder / "demo").glob("*/run"))
     assert (run / "journal.jsonl").stat().st_size > 0
+
+
+def test_a_job_with_a_broker_of_its_own_says_where_it_is_and_takes_it_along(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
+    data = request.config.cache.mkdir("flights")
+    places = (f"run={folder}/runs/one", f"log={folder}/log", f"produce.log.folder={data}")
+    changes = [f"--set={change}" for change in (*SMALL, *places)]
+    program, output = str(Path(sys.executable).with_name("stream-prune")), folder / "stream.txt"
+    command = [program, "stream", "configs/stream.yaml", "--local-kafka", *changes]
+    with output.open("wb") as file:
+        job = subprocess.Popen(
+            [*command, "--alive", str(folder / "alive")],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + SECONDS
+    while not (folder / "alive").exists():  # the first micro-epoch is done
+        assert job.poll() is None, output.read_text()
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.2)
+    told = re.search(r"a Kafka broker is at (\S+);", output.read_text())
+    assert told is not None, output.read_text()
+    change = f"--set=source.kafka.bootstrap={told[1]}"
+    done = subprocess.run(
+        [program, "produce", "configs/stream.yaml", *changes, change, "--set=produce.rate=null"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    while not list((folder / "log").rglob("*.arrow")):
+        assert job.poll() is None, output.read_text()
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.2)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 0, output.read_text()
+    assert not processes_of(folder)
