@@ -71,7 +71,10 @@ def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig
             follow=settings.follow,
             admission=settings.admission,
             half_life=settings.half_life,
+            half_lives=settings.half_lives,
             hysteresis=settings.hysteresis,
+            cold_share=settings.cold_share,
+            waiting=settings.waiting,
         )
         for name in columns
     ]
@@ -158,13 +161,14 @@ def _head(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
 
 
 def _tables(config: TrainingConfig, spec: FeatureSpec, device: torch.device) -> EmbeddingTables:
-    given = {"eps": config.optimizer.eps, "init_std": config.tables.init_std}
+    given: dict[str, Any] = {"eps": config.optimizer.eps, "init_std": config.tables.init_std}
     return EmbeddingTables(
         table_configs(config, spec),
         dim=config.model.dim,
         lr=config.optimizer.rows_lr,
         seed=part_seed(config.seed, "tables"),
         device=device,
+        backend=config.tables.backend,
         **{name: value for name, value in given.items() if value is not None},
     )
 

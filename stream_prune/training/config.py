@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stream_prune.embedding.config import TableConfig
 from stream_prune.errors import ConfigError
 from stream_prune.minibatch.place import LogPlace
 from stream_prune.training.behind import BehindConfig
@@ -50,7 +51,12 @@ class TablesConfig:
         follow: the row set follows the stream; else the first ids that fit have the rows.
         admission: how often an id must have been seen to get a row.
         half_life: rows after which a look-up counts half.
+        half_lives: ascending; ghost caches choose among them, table by table, what ``half_life`` is
+            from then on, and a drift alarm shortens it. Empty: it stays.
         hysteresis: how many times more often a new id must have been seen than the one it replaces.
+        cold_share: share of a table's rows that ids without a row of their own share by hash.
+        waiting: rows in which evicted ids keep what they learned, as a share of a table's.
+        backend: flat, or fbgemm (the extra of that name).
         init_std: standard deviation of the initial weights; None: the tables' own default.
     """
 
@@ -59,14 +65,24 @@ class TablesConfig:
     follow: bool = True
     admission: int = 2
     half_life: float = 20_000.0
+    half_lives: tuple[float, ...] = ()
     hysteresis: float = 1.2
+    cold_share: float = 0.0
+    waiting: float = 0.0
+    backend: str = "flat"
     init_std: float | None = None
 
     def __post_init__(self) -> None:
         at_least(0, default_capacity=self.default_capacity)
         at_least(0, **{f"capacity.{column}": rows for column, rows in self.capacity.items()})
         at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
+        at_least(0, cold_share=self.cold_share, waiting=self.waiting)
+        one_of(("flat", "fbgemm"), backend=self.backend)
         positive(init_std=self.init_std)
+        try:
+            TableConfig("every column", 0, half_lives=self.half_lives, cold_share=self.cold_share)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
 
 @dataclass(frozen=True)

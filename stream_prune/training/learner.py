@@ -159,9 +159,12 @@ class Learner:
         if self.controller is None:
             return ()
         given = {} if reference is None else {"reference": reference}
-        return self.controller.step(
+        events = self.controller.step(
             labels=batch.label, scores=scores, event_time=int(batch.event_time[-1]), **given
         )
+        if any(event.kind == "drift" for event in events):
+            self.tables.drifted()
+        return events
 
     def check_steps(self) -> int:
         """Steps dropped since the last call, where no controller counts them.
