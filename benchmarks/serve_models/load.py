@@ -143,8 +143,8 @@ async def _steady(port: int, requests: Sequence[bytes], rate: float, seconds: fl
             wait = due - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            # From when it is sent: a late timer of this client is not the server's.
-            await _one(load, connection, requests, at, max(due, time.perf_counter()), None)
+                due = time.perf_counter()  # a late timer of this client is not the server's
+            await _one(load, connection, requests, at, due, None)
         connection.transport.close()
 
     await asyncio.gather(*(one(first) for first in range(connections)))
