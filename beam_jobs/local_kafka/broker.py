@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import os
 import random
@@ -113,6 +114,7 @@ class LocalKafka:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for this program, which then stops the broker
             )
+        atexit.register(self.stop)  # a program that fails leaves no broker behind
         try:
             self._wait_until_ready()
         except BaseException:
@@ -183,6 +185,7 @@ class LocalKafka:
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
+        atexit.unregister(self.stop)
         if process is None:
             return
         if process.poll() is None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -156,3 +157,19 @@ def test_in_ci_make_test_requires_the_broker() -> None:
 
     assert "REQUIRE_BROKER=1" in said(CI="true")
     assert "REQUIRE_BROKER=1" not in said()
+
+
+def test_a_program_that_fails_leaves_no_broker_behind(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = folder_for_a_broker(tmp_path_factory)
+    program = (
+        "import sys; from pathlib import Path; from beam_jobs.local_kafka import LocalKafka\n"
+        "print(LocalKafka(Path(sys.argv[1])).start().pid, flush=True); sys.exit('failed')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
