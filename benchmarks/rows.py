@@ -1,7 +1,7 @@
 """Rows that follow the stream beside fixed ones, hashed ones and all of them.
 
     python benchmarks/rows.py [--quick] [--json FILE] [--work FOLDER] [--logs A,B]
-                              [--contenders A,B] [--options] [--finished]
+                              [--contenders A,B] [--options]
 
 On the flights, MovieLens 100K and a synthetic click log whose ids are born and die. Columns of more
 than 256 ids get 20 % or 5 % of the rows that the full run uses (a row for every id ever seen).
@@ -16,8 +16,7 @@ seed over the same stream.
 The settings of ``adaptive`` (candidate half-lives, what maturity and churn count) were chosen on
 these logs with the search seed. Runs that are finished are kept in the work folder; start it again
 to go on. ``--options`` adds fixed half-lives and other settings beside the learned ones.
-``--finished`` makes no run, and reports the cells whose runs are all there. ``--quick``:
-MovieLens 100K, one seed.
+``--quick``: MovieLens 100K, one seed.
 """
 
 from __future__ import annotations
