@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -103,7 +104,9 @@ def create_app(
 ) -> FastAPI:
     """The application that answers for the model in ``slot``.
 
-    Its OpenAPI page is at ``/docs``. Every error is a v2 error object; a client never sees a trace.
+    Its OpenAPI page is at ``/docs``, and comes with its script and style from this server, so that
+    a network without a way out shows it. Every error is a v2 error object; a client never sees a
+    trace.
 
     Args:
         slot: holds the model.
@@ -124,7 +127,9 @@ def create_app(
             await asyncio.to_thread(follower.stop)
         service.scoring.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,  # one page; Redoc's would fetch a picture from elsewhere
+        static_url=openapi.PAGE_FILES,
         title="stream_prune",
         summary="Scores of a model that stays small while it learns.",
         version="2",

@@ -22,6 +22,7 @@ from stream_prune.artifact import Scorer
 INFER = "/v2/models/{name}/infer"
 INFER_VERSION = "/v2/models/{name}/versions/{version}/infer"
 INVOCATIONS = "/invocations"
+PAGE_FILES = "/docs/files"
 
 _PLACE = "#/components/schemas/{name}"
 _SCHEMA = {"$ref": _PLACE.format(name="ErrorObject")}

@@ -1,6 +1,8 @@
 """The OpenAPI document: its examples work, and no request made up from it makes the server fail."""
 
 import json
+import re
+from html.parser import HTMLParser
 
 import pytest
 import schemathesis
@@ -15,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
 
 from serving.app import create_app
 from serving.model_slot import ModelSlot
+
+FILES = {"script": "text/javascript", "stylesheet": "text/css", "shortcut icon": "image/png"}
 
 CHECKS = (
     not_a_server_error,
@@ -60,3 +64,36 @@ def test_the_page_stands_before_a_model_does():
     with serving(ModelSlot("ctr")) as client:
         assert client.get("/docs").status_code == 200
         assert json.loads(client.get("/openapi.json").text)["paths"]
+
+
+class Links(HTMLParser):
+    """What a page has a browser fetch: its kind and its address; and the code in the page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.code = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        for name in ("href", "src", "srcset", "action", "data"):
+            if name in named:
+                self.found.append((named.get("rel", tag), named[name]))
+
+    def handle_data(self, data):
+        self.code += data
+
+
+def test_the_page_fetches_nothing_from_outside_of_the_server(client):
+    page = Links(client.get("/docs").text)
+    assert {kind for kind, _ in page.found} == set(FILES)
+    for kind, address in page.found:
+        assert re.match(r"/[^/]", address), address
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert answer.headers["content-type"].startswith(FILES[kind]), address
+        if kind == "stylesheet":
+            assert not re.search(r"@import|url\(\s*[\"']?(?!data:|[\"'#])", answer.text)
+    assert "/openapi.json" in page.code
+    assert "//" not in page.code
+    assert client.get("/redoc").status_code == 404
