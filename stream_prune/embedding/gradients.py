@@ -47,6 +47,10 @@ class Gradients:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def finite(self) -> bool:
+        """Whether no value of what waits is infinite or NaN."""
+        return all(bool(torch.isfinite(gradient.values).all()) for gradient in self._waiting)
+
     def watch(self, leaf: Tensor, of: Pooled) -> Tensor:
         """Make ``leaf`` [..., D] require a gradient, and catch it when a backward pass brings it.
 

@@ -161,6 +161,10 @@ class EmbeddingTables(nn.Module):
             lr = self.lr * self.rate
             self._back_end.step(self.weight, self.accumulator, gradients, lr)
 
+    def finite(self) -> bool:
+        """Whether all gradients that wait for :meth:`step` are finite."""
+        return self._gradients.finite()
+
     def discard(self) -> None:
         """Forget the gradients that wait for :meth:`step`."""
         self._gradients = Gradients()
