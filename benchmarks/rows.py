@@ -13,9 +13,10 @@ change hands every four batches; figures are of what comes after the first 20 %,
 seeds. Each contender learns at its own best rate (both rates times one factor), found with another
 seed over the same stream.
 
-The settings of ``adaptive`` (candidate half-lives, what maturity and churn count) were chosen on
-these logs with the search seed. Runs that are finished are kept in the work folder; start it again
-to go on. ``--options`` adds fixed half-lives and other settings beside the learned ones.
+What maturity and churn count in ``adaptive`` was chosen on MovieLens 100K alone, with the search
+seed, in two rounds with a change of the rule between them (docs/embeddings.md). Runs that are
+finished are kept in the work folder; start it again to go on. ``--options`` adds fixed half-lives
+and other settings beside the learned ones.
 ``--quick``: MovieLens 100K, one seed.
 """
 

@@ -1,12 +1,12 @@
 """Ghost caches: counts without rows, that show what each half-life would have covered.
 
 For every candidate half-life a would-be row set is kept over a hash sample of a table's ids, with
-the table's capacity scaled to the sample (SHARDS: Waldspurger et al., FAST 2015; several scaled
-caches side by side: Waldspurger et al., USENIX ATC 2017). A round of look-ups is scored with the
-sets of the round before it, so a candidate is judged by its coverage of what came next. Two things
-that a cache of bytes does not know are counted here, because a row has to learn before it is worth
-having: a hit counts age / (age + maturity), age being the look-ups of that row since its admission,
-and every admission costs ``churn`` look-ups.
+the table's capacity scaled to the sample (spatially hashed sampling: SHARDS, Waldspurger et al.,
+FAST 2015; scaled-down caches for any policy: Waldspurger et al., USENIX ATC 2017). A round of
+look-ups is scored with the sets of the round before it, so a candidate is judged by its coverage of
+what came next. Two things that a cache of bytes does not know are counted here, because a row has
+to learn before it is worth having: a hit counts age / (age + maturity), age being the look-ups of
+that row since its admission, and every admission costs ``churn`` look-ups.
 
 The same look-ups, sorted by the rank of their id in the round before, are the coverage of *every*
 capacity at once: the coverage curve.
@@ -237,7 +237,7 @@ def _end_curve(ghosts: Ghosts, table: int, memory: float, chosen: int) -> None:
     """Add the round's hits, and note how far up each id stands now."""
     start, used = ghosts.base[table], ghosts.used[table]
     # The sample has its share of the look-ups only on average, because a few ids make up many of
-    # them; the difference is theirs (SHARDS-adj).
+    # them; the difference is taken to be theirs.
     expected = ghosts.total[table] * ghosts.limit[table] / _FULL
     ghosts.round_hits[table, 0] += expected - ghosts.seen[table]
     for place in range(BINS + 1):

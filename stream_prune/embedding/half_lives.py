@@ -1,10 +1,11 @@
 """Half-lives that are learned, table by table, from what ghost caches would have covered.
 
 Counts that halve every so many events are between least-recently-used (a short half-life) and
-least-frequently-used (a long one): the spectrum of LRFU (Lee et al. 2001). ARC (Megiddo & Modha,
-FAST 2003) finds its place between the two by the hits in its ghost lists, W-TinyLFU (Einziger et
-al., arXiv 1512.00727) by climbing the hit ratio; here every candidate is watched at once, and as
-rows hold what was learned, coverage is weighted by their age (:mod:`.ghosts`).
+least-frequently-used (a long one): the spectrum of LRFU (Lee et al., IEEE Transactions on Computers
+2001). ARC (Megiddo & Modha, FAST 2003) balances recency and frequency while it runs; Einziger et
+al. (Middleware 2018) tune such a balance by hill climbing or by an indicator. Here every candidate
+is watched at once, and as rows hold what was learned, coverage is weighted by their age
+(:mod:`.ghosts`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,10 @@ from stream_prune.embedding.id_map import EMPTY, I64
 
 
 class Tuning(NamedTuple):
-    """How ghost caches judge; chosen on the flights, MovieLens 100K and the synthetic click log.
+    """How ghost caches judge.
+
+    Maturity and churn were chosen on MovieLens 100K alone, with one seed (docs/embeddings.md tells
+    how); on other logs nothing says that they are good.
 
     Attributes:
         round_events: length of the round whose look-ups the sets before it are scored by.
