@@ -158,6 +158,10 @@ def _columns(request: InferRequest, tail: memoryview, spec: FeatureSpec, most_ro
             )
         if tensor.name in columns:
             raise RequestError("is there twice", tensor.name)
+        plain = tensors.single(tensor, column)
+        if plain is not None:
+            columns[tensor.name] = plain
+            continue
         tensors.check(tensor, column, most_rows)
         size = _binary_size(tensor)
         if size is None:
