@@ -25,7 +25,8 @@ Sums of float32 in another order differ by some 1e-6; a wrong weight, row or fea
 class TableCard:
     """One embedding table: ``rows`` of its ``capacity`` are owned by ids, ``cold`` by all others.
 
-    ``combine`` (mean or sum) makes one vector of a bag's.
+    ``combine`` (mean or sum) makes one vector of a bag's; of a bag longer than ``most_values`` the
+    last values count.
     """
 
     name: str
@@ -33,6 +34,7 @@ class TableCard:
     rows: int
     cold: int = 1
     combine: str = "mean"
+    most_values: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from stream_prune.artifact.model_card import ModelCard
 from stream_prune.artifact.requests import Inputs
 from stream_prune.artifact.row_index import RowIndex
 from stream_prune.artifact.stored_rows import StoredRows
+from stream_prune.embedding.bag_cap import last_values
 from stream_prune.errors import RunError
 
 Floats = npt.NDArray[np.float32]
@@ -28,10 +30,17 @@ class ArtifactTables:
         index: where the row of an id is.
         rows: the rows, one table after another.
         means: of each table [F], whether bags are averaged; those of others are summed.
+        most: of each table [F], how many values of a bag count, the last ones; None: all.
     """
 
-    def __init__(self, index: RowIndex, rows: StoredRows, means: Sequence[bool]) -> None:
-        self._index, self._rows, self._means = index, rows, means
+    def __init__(
+        self,
+        index: RowIndex,
+        rows: StoredRows,
+        means: Sequence[bool],
+        most: Sequence[int | None],
+    ) -> None:
+        self._index, self._rows, self._means, self._most = index, rows, means, most
         self._cold = rows.take(rows.first[:-1])
 
     @classmethod
@@ -67,10 +76,13 @@ class ArtifactTables:
             raise RunError(f"{folder / TABLES}: {error}") from None
         known = [ids[table.name] for table in card.tables]
         index = RowIndex.of(known, [table.cold for table in card.tables])
-        return cls(index, rows, [table.combine == "mean" for table in card.tables])
+        means = [table.combine == "mean" for table in card.tables]
+        return cls(index, rows, means, [table.most_values for table in card.tables])
 
     def look_up(self, inputs: Inputs) -> Floats:
         """Embeddings float32 [B, F, D]; unknown ids and empty bags have a cold row."""
+        if any(most is not None for most in self._most):
+            inputs = self._capped(inputs)
         ids, count = np.concatenate(inputs.ids), len(inputs.ids)
         if not any(offsets is not None for offsets in inputs.offsets):
             found = self._index.rows(ids, inputs.rows)
@@ -84,6 +96,16 @@ class ArtifactTables:
                 part = _pooled(part, offsets, self._cold[f], self._means[f])
             emb[:, f] = part
         return emb
+
+    def _capped(self, inputs: Inputs) -> Inputs:
+        """Without the values of bags that don't count."""
+        ids, bounds = list(inputs.ids), list(inputs.offsets)
+        for f, most in enumerate(self._most):
+            own = bounds[f]
+            if most is not None and own is not None:
+                kept, bounds[f] = last_values(own, most)
+                ids[f] = ids[f][kept]
+        return replace(inputs, ids=tuple(ids), offsets=tuple(bounds))
 
 
 def read_arrow(path: Path) -> pa.Table:

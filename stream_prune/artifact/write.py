@@ -182,7 +182,8 @@ def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[
         except RunError as error:
             raise RunError(f"table {name!r}: {error}") from None
         ids[name] = known[order]
-        cards.append(TableCard(name, table.capacity, len(known), table.cold_rows, table.combine))
+        bags = (table.combine, table.most_values)
+        cards.append(TableCard(name, table.capacity, len(known), table.cold_rows, *bags))
     write_tables(folder, weights, ids)
     return tuple(cards)
 

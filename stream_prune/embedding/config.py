@@ -30,6 +30,8 @@ class TableConfig:
         waiting: rows that evicted ids keep waiting, as a share of the capacity; they come back with
             their weights and optimizer state. They cost memory in training, none when served.
         combine: how the vectors of a bag become one: mean or sum.
+        most_values: of a longer bag only so many values count, the last ones; None: all. The others
+            are not looked at, so they are neither counted nor checked.
 
     Raises:
         ValueError: a value out of range, by name.
@@ -45,6 +47,7 @@ class TableConfig:
     cold_share: float = 0.0
     waiting: float = 0.0
     combine: str = "mean"
+    most_values: int | None = None
 
     def __post_init__(self) -> None:
         limits = {"capacity": 0, "admission": 1, "half_life": 1, "hysteresis": 1, "waiting": 0}
@@ -57,6 +60,8 @@ class TableConfig:
         rising = all(a < b for a, b in zip(self.half_lives, self.half_lives[1:], strict=False))
         if not rising or not all(h >= 1 for h in self.half_lives):
             raise self._refused("half_lives", "must ascend, each 1 or more")
+        if self.most_values is not None and self.most_values < 1:
+            raise self._refused("most_values", "must be 1 or more, or left out")
         if self.combine not in COMBINES:
             raise self._refused("combine", f"must be one of {', '.join(COMBINES)}")
 

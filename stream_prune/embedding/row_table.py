@@ -19,6 +19,7 @@ class RowTable:
         self._index = index
         self.name = owner.configs[index].name
         self.combine = owner.configs[index].combine
+        self.most_values = owner.configs[index].most_values
 
     @property
     def capacity(self) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stream_prune.embedding.back_ends import back_end
+from stream_prune.embedding.bag_cap import last_values
 from stream_prune.embedding.bags import F32, Found, batch_major, check, check_weights
 from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.gradients import Gradients, Pooled
@@ -18,9 +19,13 @@ from stream_prune.embedding.moves import Moves, leave, move
 from stream_prune.embedding.row_cache import RowCache
 from stream_prune.embedding.row_table import RowTable
 
+_ALL = 2**62  # more values than a bag can have
+
 
 class EmbeddingTables(nn.Module):
     """Embeddings of F categorical features, each with a limited number of rows.
+
+    Of bags longer than their table's ``most_values`` all methods see the last values alone.
 
     A table's first row is its *cold row*: what an id without a row of its own reads and trains;
     with ``cold_share`` there are more, addressed by hash. An evicted row may wait to come back.
@@ -78,6 +83,8 @@ class EmbeddingTables(nn.Module):
         self.rate = 1.0
         self.cache = RowCache(configs, tuning)
         self._back_end = back_end(backend, eps)
+        most = [c.most_values or _ALL for c in configs]
+        self._most = None if min(most) == _ALL else np.array(most, np.int64)
         self._mean = np.array([c.combine == "mean" for c in configs], np.bool_)
         weight, accumulator = self._back_end.allocate(self.cache.size, dim, torch.device(device))
         self.register_buffer("weight", weight)
@@ -104,6 +111,8 @@ class EmbeddingTables(nn.Module):
     def lookup(self, ids: I64, offsets: I64 | None = None) -> I64:
         """Flat rows of ids, in their order; an id without a row finds its table's cold row.
 
+        Values beyond ``most_values`` have none.
+
         Args:
             ids: int64 [F * B], all of feature 0 first, or concatenated bags in that order.
             offsets: int64 [F * B + 1], the bags' bounds, if any feature is multi-valued.
@@ -111,7 +120,20 @@ class EmbeddingTables(nn.Module):
         Raises:
             TypeError, ValueError: see :func:`~stream_prune.embedding.bags.check`; a negative id.
         """
-        return self.cache.lookup(ids, check(ids, offsets, len(self.configs))[0])
+        spans, _, ids, _, _ = self._checked(ids, offsets, None)
+        return self.cache.lookup(ids, spans)
+
+    def _checked(
+        self, ids: I64, offsets: I64 | None, weights: F32 | None
+    ) -> tuple[I64, int, I64, I64 | None, F32 | None]:
+        """Spans, batch size, and the arguments without what is beyond ``most_values``."""
+        spans, batch = check(ids, offsets, len(self.configs))
+        check_weights(weights, ids)
+        if offsets is None or self._most is None:
+            return spans, batch, ids, offsets, weights
+        kept, offsets = last_values(offsets, np.repeat(self._most, batch))
+        weights = None if weights is None else weights[kept]
+        return offsets[np.arange(len(spans)) * batch], batch, ids[kept], offsets, weights
 
     def forward(self, ids: I64, offsets: I64 | None = None, weights: F32 | None = None) -> Tensor:
         """Embeddings [B, F, D]; of a bag the (weighted) mean or sum, of an empty bag the cold row.
@@ -120,8 +142,8 @@ class EmbeddingTables(nn.Module):
         for :meth:`step`. Arguments and errors as for :meth:`lookup`; ``weights`` float32 [n] are of
         the values in their bags (see :func:`~stream_prune.embedding.bags.check_weights`).
         """
-        check_weights(weights, ids)
-        return self.read(Found(self.lookup(ids, offsets), offsets, self._layout, weights))
+        spans, _, ids, offsets, weights = self._checked(ids, offsets, weights)
+        return self.read(Found(self.cache.lookup(ids, spans), offsets, self._layout, weights))
 
     def read(self, found: Found) -> Tensor:
         """The same for a batch that :meth:`admit` has found, without a second look-up.
@@ -176,8 +198,7 @@ class EmbeddingTables(nn.Module):
 
         Arguments and errors as for :meth:`forward`; nothing is counted if one is raised.
         """
-        spans, batch = check(ids, offsets, len(self.configs))
-        check_weights(weights, ids)
+        spans, batch, ids, offsets, weights = self._checked(ids, offsets, weights)
         rows, moves = self.cache.admit(ids, spans, batch)
         self._move(moves)
         return Found(rows, offsets, self._layout, weights)

@@ -75,6 +75,7 @@ def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig
             hysteresis=settings.hysteresis,
             cold_share=settings.cold_share,
             waiting=settings.waiting,
+            most_values=settings.most_values,
         )
         for name in columns
     ]

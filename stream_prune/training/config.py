@@ -56,6 +56,8 @@ class TablesConfig:
         hysteresis: how many times more often a new id must have been seen than the one it replaces.
         cold_share: share of a table's rows that ids without a row of their own share by hash.
         waiting: rows in which evicted ids keep what they learned, as a share of a table's.
+        most_values: of a longer bag only so many values count, the last ones; None: all.
+            The look-ups that a run reports are of all values.
         backend: flat, or fbgemm (the extra of that name).
         init_std: standard deviation of the initial weights; None: the tables' own default.
     """
@@ -69,6 +71,7 @@ class TablesConfig:
     hysteresis: float = 1.2
     cold_share: float = 0.0
     waiting: float = 0.0
+    most_values: int | None = None
     backend: str = "flat"
     init_std: float | None = None
 
@@ -78,7 +81,7 @@ class TablesConfig:
         at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
         at_least(0, cold_share=self.cold_share, waiting=self.waiting)
         one_of(("flat", "fbgemm"), backend=self.backend)
-        positive(init_std=self.init_std)
+        positive(init_std=self.init_std, most_values=self.most_values)
         try:
             TableConfig("every column", 0, half_lives=self.half_lives, cold_share=self.cold_share)
         except ValueError as error:

@@ -101,8 +101,13 @@ class PlainTable:
     def row_of(self, key: int) -> int:
         return key if key in self.counts else self.cold_of(key)
 
+    def counted(self, bag: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        most = self.config.most_values
+        return bag if most is None else bag[-most:]
+
     def shares(self, bag: list[tuple[int, float]]) -> list[tuple[int, np.float32]]:
         """Rows of a bag of (id, weight), and what each counts."""
+        bag = self.counted(bag)
         if not bag:
             return [(-1, np.float32(1))]
         total = sum(weight for _, weight in bag) if self.config.combine == "mean" else 1.0

@@ -314,3 +314,23 @@ def test_tables_on_a_gpu_agree_with_those_on_the_cpu():
     for name, table in cpu.tables.items():
         assert table.ids().tolist() == cuda.tables[name].ids().tolist()
     torch.testing.assert_close(cpu.weight, cuda.weight.cpu(), rtol=1e-4, atol=1e-5)
+
+
+def test_of_a_bag_that_is_longer_than_the_cap_the_last_values_count():
+    tables = EmbeddingTables(
+        [TableConfig("long", 8, admission=1, most_values=2), TableConfig("all", 8, admission=1)],
+        dim=2,
+        lr=0.1,
+    )
+    bags = ids(9, 4, 5, 6, 7, 1, 2, 3, 8)
+    offsets = ids(0, 4, 5, 8, 9)  # of the first table 4 values and 1, of the second 3 and 1
+    weights = np.arange(9, dtype=np.float32)
+    found = tables.admit(bags, offsets, weights)
+    assert sorted(tables.tables["long"].ids().tolist()) == [5, 6, 7]
+    assert sorted(tables.tables["all"].ids().tolist()) == [1, 2, 3, 8]
+    assert found.rows.tolist() == tables.lookup(bags, offsets).tolist()
+    assert found.weights.tolist() == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    shorter = tables(bags[2:], ids(0, 2, 3, 6, 7), weights[2:])
+    assert torch.equal(tables(bags, offsets, weights), shorter)
+    with pytest.raises(ValueError, match="most_values = 0: must be 1 or more"):
+        TableConfig("t", 4, most_values=0)

@@ -21,8 +21,10 @@ CONFIGS = (
     TableConfig("follows", 4, half_life=6),
     TableConfig("at once", 3, admission=1, half_life=2.5, hysteresis=1.0),
     TableConfig("fixed", 3, follow=False, half_life=50),
-    TableConfig("shares", 6, half_life=4, cold_share=0.4, waiting=0.5, combine="sum"),
-    TableConfig("waits", 2, admission=1, half_life=3, hysteresis=1.0, waiting=1.5),
+    TableConfig(
+        "shares", 6, half_life=4, cold_share=0.4, waiting=0.5, combine="sum", most_values=1
+    ),
+    TableConfig("waits", 2, admission=1, half_life=3, hysteresis=1.0, waiting=1.5, most_values=2),
 )
 
 WEIGHTS = (0.0, 0.25, 1.0, 2.5)
@@ -103,7 +105,7 @@ def test_tables_do_what_plain_dicts_do(sequence):
             found = tables.admit(ids, offsets, weights)
             assert found.rows.tolist() == tables.lookup(ids, offsets).tolist()
             for table, table_bags in zip(plain.values(), batch, strict=True):
-                table.admit([key for bag in table_bags for key, _ in bag], events)
+                table.admit([key for bag in table_bags for key, _ in table.counted(bag)], events)
             events += rows
             out = tables.read(found)
             expected = [
