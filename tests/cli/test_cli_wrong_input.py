@@ -109,24 +109,27 @@ def test_a_training_that_goes_on_starts_its_progress_where_it_was(
 
 
 def test_a_model_above_its_budget_is_said_to_be(tmp_path: Path) -> None:
-    from stream_prune.cli.artifacts import above_budget
+    from stream_prune.cli.artifacts import above_budget, build_artifact
+    from stream_prune.cli.config import load
+    from stream_prune.cli.publish import last_events
 
     write_csv(tmp_path / "events.csv", lines(200))
     budget = {"policy": "ads", "budget": {"macs": 0.3}, "parameters": {"warmup_rows": 100_000}}
     assert run(["replay", str(write_config(tmp_path, sparsity=budget))]) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    (newest,) = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("0*"))[-1:]
-    told = above_budget(tmp_path / "run", Path(newest))
+    example = last_events(load(tmp_path / "config.yaml"))
+    told = above_budget(tmp_path / "run", build_artifact(tmp_path / "run", "clicks", example))
     assert told is not None
     dense = summary["dense_macs_inference"]
     assert f"{dense:,} MACs per example, the budget is {0.3 * dense:,.0f}" in told
     dense_run = ["--set", "sparsity=null", "--set", f"run={tmp_path}/dense"]
     assert run(["replay", str(tmp_path / "config.yaml"), *dense_run]) == 0
-    assert above_budget(tmp_path / "dense", Path(newest)) is None
+    dense_artifact = build_artifact(tmp_path / "dense", "clicks", example)
+    assert above_budget(tmp_path / "dense", dense_artifact) is None
 
 
 def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
-    from serving.app import listen
+    from serving.server import listen
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

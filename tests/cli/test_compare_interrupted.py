@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from test_compare import written
+from test_compare_command import written
 
 PROGRAM = Path(sys.executable).with_name("stream-prune")
 

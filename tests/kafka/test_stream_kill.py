@@ -141,7 +141,7 @@ def test_a_job_woken_after_its_successor_changes_nothing_and_says_why_it_stops(
     given = options(broker, topic, tmp_path / "log", epoch_rows=20)
     sleeper = Process(given)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "log" / "batches").exists() or not kept(tmp_path / "log"):
+    while not (tmp_path / "log" / "log.json").exists() or not kept(tmp_path / "log"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     sleeper.send(signal.SIGSTOP)
