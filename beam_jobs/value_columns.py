@@ -56,16 +56,21 @@ def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def _integers(values: Sequence[Any]) -> pa.Array | None:
+    """All of them as int64; None where one has more bits, and they are judged one by one."""
+    try:
+        return pa.array(values, pa.int64())
+    except (OverflowError, pa.ArrowInvalid):
+        return None
+
+
 def _categories(name: str, values: Sequence[Any], bad: Bad) -> pa.Array:
     # Arrow would take bytes for text and booleans for integers.
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {str}:
         return _utf8(name, values, bad)
-    if kinds == {int}:
-        try:
-            return pa.array(values, pa.int64())
-        except (OverflowError, pa.ArrowInvalid):
-            pass
+    if kinds == {int} and (integers := _integers(values)) is not None:
+        return integers
     allowed = "a category is text, an integer or a boolean"
     return _texts(name, values, bad, (bool, int, str), allowed, _category)
 
@@ -76,11 +81,8 @@ def _category(value: Any) -> str:
 
 def _times(name: str, values: Sequence[Any], bad: Bad) -> pa.Array:
     kinds = set(map(type, values)) - {type(None)}
-    if kinds == {int}:
-        try:
-            return pa.array(values, pa.int64())
-        except (OverflowError, pa.ArrowInvalid):
-            pass
+    if kinds == {int} and (integers := _integers(values)) is not None:
+        return integers
     if kinds <= {str}:
         return _utf8(name, values, bad)
     allowed = "an event time is ISO 8601 text or an integer (ms)"
