@@ -12,6 +12,7 @@ from stream_prune.minibatch.header import LogHeader
 from stream_prune.minibatch.log import MiniBatchLog
 from stream_prune.minibatch.open_log import create_log
 from stream_prune.minibatch.place import LogPlace
+from stream_prune.training.checkpoint import read_states
 
 HOUR = 3_600_000
 
@@ -92,3 +93,18 @@ def write_log(
         )
         writer.commit([commit])
     return log
+
+
+def weights(config):
+    """What a run's last checkpoint holds of the model and of what it has seen."""
+    states = read_states(max((config.run / "checkpoints").iterdir()))
+    return {part: states[part] for part in ("head", "optimizer", "tables", "evaluation", "cursors")}
+
+
+def same(left, right):
+    """Whether two runs' ``weights`` are the same, bit for bit."""
+    return all(
+        a.equal(b) if hasattr(a, "equal") else a == b
+        for part in left
+        for a, b in zip(left[part].values(), right[part].values(), strict=True)
+    )

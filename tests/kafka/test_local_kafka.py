@@ -125,10 +125,12 @@ def test_a_fetch_that_fails_leaves_no_folder_and_says_what_maven_said(
     assert not cache_folder().exists()
 
 
-def test_a_broker_that_cannot_start_says_what_kafka_said(tmp_path: Path) -> None:
-    if missing() is not None:
-        pytest.skip(str(missing()))
-    broker = LocalKafka(tmp_path, settings={"log.segment.bytes": "no-number"})
+def test_a_broker_that_cannot_start_says_what_kafka_said(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    broker = LocalKafka(
+        folder_for_a_broker(tmp_path_factory), settings={"log.segment.bytes": "no-number"}
+    )
     with pytest.raises(RunError, match="no-number"):
         broker.start()
     assert broker.pid is None

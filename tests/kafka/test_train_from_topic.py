@@ -6,13 +6,12 @@ import threading
 import time
 
 import pytest
-from training_logs import HOUR, a_spec, drifting_rows, write_log
+from training_logs import HOUR, a_spec, drifting_rows, same, weights, write_log
 
 from stream_prune.cli import reconciled
 from stream_prune.cli.config import load
 from stream_prune.errors import ConfigError
 from stream_prune.minibatch.place import KafkaPlace
-from stream_prune.training.checkpoint import read_states
 from stream_prune.training.config import TrainingConfig
 from stream_prune.training.trainer import Trainer
 
@@ -37,19 +36,6 @@ def a_config(folder, log, **values):
         "device": "cpu",
     }
     return TrainingConfig.from_dict(base | values)
-
-
-def weights(config):
-    states = read_states(max((config.run / "checkpoints").iterdir()))
-    return {part: states[part] for part in ("head", "optimizer", "tables", "evaluation", "cursors")}
-
-
-def same(left, right):
-    return all(
-        a.equal(b) if hasattr(a, "equal") else a == b
-        for part in left
-        for a, b in zip(left[part].values(), right[part].values(), strict=True)
-    )
 
 
 def test_weights_are_those_of_the_folder_bit_for_bit(place, tmp_path):

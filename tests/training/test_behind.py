@@ -4,14 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from log_builder import create, write
-from training_logs import HOUR, a_spec, drifting_rows, write_log
+from training_logs import HOUR, a_spec, drifting_rows, same, weights, write_log
 
 from stream_prune.errors import ConfigError
 from stream_prune.minibatch.batch import BatchName
 from stream_prune.minibatch.commit import BatchRef
 from stream_prune.minibatch.reader import Window, windows
 from stream_prune.training.behind import recorded
-from stream_prune.training.checkpoint import read_states
 from stream_prune.training.config import TrainingConfig
 from stream_prune.training.journal import read
 from stream_prune.training.trainer import Trainer
@@ -30,19 +29,6 @@ def a_config(tmp_path, run, **values):
         "device": "cpu",
     }
     return TrainingConfig.from_dict(base | values)
-
-
-def weights(config):
-    states = read_states(max((config.run / "checkpoints").iterdir()))
-    return {part: states[part] for part in ("head", "optimizer", "tables", "evaluation", "cursors")}
-
-
-def same(left, right):
-    return all(
-        a.equal(b) if hasattr(a, "equal") else a == b
-        for part in left
-        for a, b in zip(left[part].values(), right[part].values(), strict=True)
-    )
 
 
 def a_window(end, batches):
