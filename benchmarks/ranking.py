@@ -14,7 +14,7 @@ The papers' steps between two rewirings (100 to 3000) are for data fifty times a
 are 40 rewirings in a run. RecBole's own dense models are trained on the same split, at the same
 sizes, rate and epochs, in an environment of their own (``peers``); not so with ``--alone``.
 
-Finished runs are kept in the work folder and not made again.
+Finished runs, RecBole's too, are kept in the work folder and not made again.
 ``--quick``: one seed, three variants of DSL, one rate, a few epochs, no RecBole:
 nothing is learned to the end, so its figures say that it runs, not how good a model is.
 """
@@ -63,7 +63,9 @@ def main() -> None:
         figures += compared(name, outcomes)
         if python is not None:
             dense = [outcome for outcome in outcomes if outcome.variant == DENSE]
-            figures += peer_figures(python, name, contender.epochs, parts, dense)
+            figures += peer_figures(
+                python, name, contender.epochs, parts, dense, given.work / "finished"
+            )
         runs += [{"model": name, **flat(outcome)} for outcome in outcomes]
     finish(figures, given.json, seeds=list(seeds), quick=given.quick, runs=runs)
 

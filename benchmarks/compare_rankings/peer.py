@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ from stream_prune.training.interaction_split import InteractionSplit
 
 
 def peer_figures(
-    python: Path, name: str, epochs: int, parts: InteractionSplit, dense: list[Outcome]
+    python: Path,
+    name: str,
+    epochs: int,
+    parts: InteractionSplit,
+    dense: list[Outcome],
+    kept: Path | None = None,
 ) -> list[Figure]:
     """The dense runs' means beside RecBole's, at the same rate and seeds, and whether they agree.
 
@@ -28,10 +34,13 @@ def peer_figures(
         epochs: as in the dense runs.
         parts: the split.
         dense: the dense runs.
+        kept: folder in which RecBole's finished runs lie, not to be made again; None: they are.
     """
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder) / "ml", parts)
-        found = [_run(python, name, Path(folder), epochs, run.rate, run.seed) for run in dense]
+        found = [
+            _figures(python, name, Path(folder), epochs, run.rate, run.seed, kept) for run in dense
+        ]
     figures = []
     for metric, title in (("recall", "Recall@20"), ("ndcg", "NDCG@20")):
         theirs = [each[metric] for each in found]
@@ -52,6 +61,31 @@ def _write(folder: Path, parts: InteractionSplit) -> None:
         pairs = zip(part.users.tolist(), part.items.tolist(), strict=True)
         lines = ["user_id:token\titem_id:token", *(f"{user}\t{item}" for user, item in pairs)]
         (folder / f"ml.{name}.inter").write_text("\n".join(lines) + "\n")
+
+
+def _figures(
+    python: Path,
+    name: str,
+    folder: Path,
+    epochs: int,
+    rate: float,
+    seed: int,
+    kept: Path | None,
+) -> dict[str, float]:
+    title = f"RecBole {name}, {epochs} epochs, rate {rate}, seed {seed}"
+    file = None if kept is None else kept / f"{title}.json"
+    if file is None or not file.exists():
+        started = time.monotonic()
+        found = _run(python, name, folder, epochs, rate, seed)
+        print(f"{title}: {found}, {time.monotonic() - started:.0f} s", flush=True)
+        if file is None:
+            return found
+        file.parent.mkdir(parents=True, exist_ok=True)
+        whole = file.with_suffix(".part")
+        whole.write_text(json.dumps(found))
+        whole.replace(file)
+    read: dict[str, float] = json.loads(file.read_text())
+    return read
 
 
 def _run(

@@ -160,13 +160,16 @@ def test_recboles_models_get_the_same_split_rate_and_seed(
         f"echo noise\necho '{answer}'\n"
     )
     interpreter.chmod(0o755)
-    recall, ndcg = peer_figures(interpreter, "MultVAE", 1, parts, dense)
+    recall, ndcg = peer_figures(interpreter, "MultVAE", 1, parts, dense, tmp_path / "kept")
     first, header, *pairs = seen.read_text().splitlines()
     assert (first, header) == ("MultVAE 1 0.01 4", "user_id:token\titem_id:token")
     assert [tuple(map(int, pair.split("\t"))) for pair in pairs] == list(
         zip(parts.test.users.tolist(), parts.test.items.tolist(), strict=True)
     )
     assert (recall.value, recall.holds, ndcg.holds) == (ours.recall, True, False)
+    seen.unlink()  # what is kept is not made again
+    assert peer_figures(interpreter, "MultVAE", 1, parts, dense, tmp_path / "kept")[0] == recall
+    assert not seen.exists()
 
 
 def test_a_finished_run_is_kept_and_not_made_again(
