@@ -42,7 +42,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _compact(text: str) -> str:
+def compact(text: str) -> str:
     """Lists of plain values on one line each: a curve of a hundred points is no hundred lines."""
     return re.sub(r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\s*\n\s*", " ", found[0]), text)
 
@@ -57,5 +57,5 @@ def finish(figures: list[Figure], file: Path | None, **details: Any) -> None:
     if file is not None:
         machine = {**environment(), "threads": torch.get_num_threads()}
         record = {"machine": machine, **details, "figures": [asdict(figure) for figure in figures]}
-        file.write_text(_compact(json.dumps(record, indent=1)) + "\n")
+        file.write_text(compact(json.dumps(record, indent=1)) + "\n")
         print(f"written to {file}")

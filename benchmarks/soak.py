@@ -5,12 +5,13 @@
 1. A million events over 4 partitions, one of them idle for half of the time, with duplicates,
    disorder, corrupt and late ones: every good event is in exactly one mini-batch, every other one
    in the dead letters with its reason.
-2. The job killed at 20 random moments, the trainer at 20, the broker at 5: windows and weights are
-   those of an undisturbed run, bit for bit.
+2. The job killed at 20 random moments, the trainer at 20, the broker at 5 (the last time it stays
+   away for a minute): windows and weights are those of an undisturbed run, bit for bit, and those
+   of a second trainer.
 3. Twenty thousand events a second for half an hour: memory, and how long after its watermark has
    passed a window is committed.
 
-``--quick``: the same, smaller (80,000 events, 3 kills each, one minute).
+``--quick``: the same, smaller (80,000 and 120,000 events, 3 kills each, one minute).
 """
 
 from __future__ import annotations
@@ -19,45 +20,62 @@ import shutil
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from record import Figure, finish, parser
-from soak_stream import setting
+from soak_stream import kills, parts, setting
 
 from beam_jobs.local_kafka import LocalKafka
 from beam_jobs.produce.options import Faults
 
 PARTS = ("reconciliation", "kills", "load")
-NAMES = ("calm", "wild", "away")
-"""Runs: undisturbed, with job and trainer killed, with the broker killed."""
+
+
+@dataclass(frozen=True)
+class KillSize:
+    """How many events there are to work on, how often each process is killed, and for how long
+    the broker stays away the last time."""
+
+    events: int
+    kills: int
+    of_broker: int
+    away_s: float
 
 
 def main() -> None:
     options = parser("The streaming job at full size, against a real broker.")
     options.add_argument("--minutes", type=float, help="of the load (30; 1 if quick)")
-    options.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="these parts")
+    options.add_argument(
+        "--only",
+        choices=PARTS,
+        nargs="+",
+        default=PARTS,
+        help="these parts; with --json the others stay in the file as they were",
+    )
     given = options.parse_args()
     minutes = given.minutes or (1 if given.quick else 30)
-    events, killed, kills = (80_000, 80_000, 3) if given.quick else (1_000_000, 300_000, 20)
+    events = 80_000 if given.quick else 1_000_000
+    size = KillSize(120_000, 3, 2, 10.0) if given.quick else KillSize(1_000_000, 20, 5, 60.0)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    details: dict[str, object] = {}
     try:
         with LocalKafka(folder / "kafka") as broker:
-            found: list[Figure] = []
             for part in given.only:
+                details: dict[str, object] = {"quick": given.quick}
+                began = parts.begin()
                 if part == "reconciliation":
-                    more = reconciliation(broker, folder, events, details)
+                    found = reconciliation(broker, folder, events, details)
                 elif part == "kills":
-                    more = killing(broker, folder, killed, kills, 1 if given.quick else 5)
+                    found = killing(broker, folder, size, details)
                 else:
-                    more = load(broker, folder, minutes)
+                    found = load(broker, folder, minutes)
                     details |= {"minutes": minutes}
-                finish(more, None)
-                found += more
+                finish(found, None)
+                if given.json is not None:
+                    parts.merge(given.json, part, found, {**began.ended(), **details}, PARTS)
     finally:
         shutil.rmtree(folder)
-    finish(found, given.json, seeds=[setting.SEED], parts=given.only, **details)
 
 
 def none(name: str, count: int) -> Figure:
@@ -86,55 +104,68 @@ def reconciliation(
 
 
 def killing(
-    broker: LocalKafka, folder: Path, events: int, kills: int, broker_kills: int
+    broker: LocalKafka, folder: Path, size: KillSize, details: dict[str, object]
 ) -> list[Figure]:
     """Undisturbed and disturbed runs of job and trainer on the same topic."""
     rng = np.random.default_rng(setting.SEED)
-    ledger = setting.fill(broker, folder, "killed", events)
+    ledger = setting.fill(broker, folder, "killed", size.events)
     calm = setting.configuration(broker, folder, "killed", "calm")
-    most = {}
-    for command, more in (("stream", ("--to-end",)), ("train", ())):
-        started = time.monotonic()
-        setting.finish(command, calm, *more)
-        most[command] = time.monotonic() - started
+    setting.finish("stream", calm, "--to-end")
+    setting.finish("train", calm)
     wild = setting.configuration(broker, folder, "killed", "wild", epoch_rows=2_000)
-    job = setting.kill_until_done(
-        "stream", wild, "--to-end", kills=kills, most_s=most["stream"], rng=rng
+    metrics = wild.with_suffix(".jsonl")
+    job = kills.kill_until_done(
+        "stream",
+        wild,
+        *("--to-end", "--metrics", str(metrics)),
+        kills=size.kills,
+        work=size.events,
+        done=kills.rows_read(metrics),
+        rng=rng,
     )
-    trainer = setting.kill_until_done("train", wild, kills=kills, most_s=most["train"], rng=rng)
-    other = setting.configuration(broker, folder, "killed", "away", epoch_rows=1_000)
-    stopped = broken(broker, other, broker_kills, rng)
-    log = {name: setting.windows(folder / f"{name}.log") for name in NAMES}
-    run = {name: setting.weights(folder / f"{name}.run") for name in NAMES[:2]}
-    wrong = setting.unaccounted(broker, ledger, folder / "wild.log", "wild.dlq")
+    trained = kills.windows_trained(folder / "wild.run")
+    windows = setting.job_counts(folder / "wild.log")["windows"]
+    trainer = kills.kill_until_done(
+        "train", wild, kills=size.kills, work=windows, done=trained, rng=rng
+    )
+    second = setting.configuration(broker, folder, "killed", "second", log="wild")
+    setting.finish("train", second)
+    away = setting.configuration(
+        broker, folder, "killed", "away", client="kafka-python", epoch_rows=1_000
+    )
+    stopped = kills.kill_broker(
+        broker, away, kills=size.of_broker, work=size.events, away_s=size.away_s, rng=rng
+    )
+    details |= {
+        "events killed upon": size.events,
+        "windows": windows,
+        "broker away, at most (s)": size.away_s,
+        "kills while starting": {"job": job.starting, "trainer": trainer.starting},
+    }
+    log = {name: setting.windows(folder / f"{name}.log") for name in ("calm", "wild", "away")}
+    run = {name: setting.weights(folder / f"{name}.run") for name in ("calm", "wild", "second")}
+    wrong = {
+        f"{what}: {name}": count
+        for what, of in (("job killed", "wild"), ("broker killed", "away"))
+        for name, count in setting.unaccounted(
+            broker, ledger, folder / f"{of}.log", f"{of}.dlq"
+        ).items()
+    }
     return [
-        Figure("kills of the job", job, ""),
-        Figure("kills of the trainer", trainer, ""),
-        Figure("kills of the broker", stopped, ""),
+        killed("kills of the job", job, size.kills),
+        killed("kills of the trainer", trainer, size.kills),
+        killed("kills of the broker", stopped, size.of_broker),
         none("windows that differ, job killed", log["wild"] != log["calm"]),
         none("windows that differ, broker killed", log["away"] != log["calm"]),
         none("weights that differ, trainer killed", run["wild"] != run["calm"]),
-        *(none(f"job killed: {name}", count) for name, count in wrong.items()),
+        none("weights that differ, a second trainer", run["second"] != run["calm"]),
+        *(none(name, count) for name, count in wrong.items()),
     ]
 
 
-def broken(broker: LocalKafka, config: Path, kills: int, rng: np.random.Generator) -> int:
-    """Kill the broker under a job; returns how often while the job was running."""
-    broker.stop()  # so that all that was sent is on the disk
-    broker.start()
-    process = setting.start("stream", config, "--to-end")
-    done = 0
-    time.sleep(8)
-    for _ in range(kills):
-        time.sleep(rng.uniform(0.5, 3.0))
-        if process.poll() is not None:
-            break
-        broker.kill()
-        done += 1
-        broker.start()
-    if process.wait() != 0:
-        raise RuntimeError(config.with_suffix(".stream.txt").read_text()[-2000:])
-    return done
+def killed(name: str, done: kills.Kills, wanted: int) -> Figure:
+    """Kills that hit a living process with work left."""
+    return Figure(name, done.count, "", str(wanted), done.count == wanted)
 
 
 def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -95,14 +94,21 @@ def fill(
 
 
 def configuration(
-    broker: LocalKafka, folder: Path, topic: str, name: str, **stream: object
+    broker: LocalKafka,
+    folder: Path,
+    topic: str,
+    name: str,
+    *,
+    log: str | None = None,
+    client: str = "confluent",
+    **stream: object,
 ) -> Path:
     """The YAML file of a job and its trainer; log and run are named after ``name``."""
     values = {
         "run": str(folder / f"{name}.run"),
-        "log": str(folder / f"{name}.log"),
+        "log": str(folder / f"{log or name}.log"),
         "source": {
-            "kafka": {"bootstrap": broker.bootstrap, "topics": [topic], "client": "confluent"},
+            "kafka": {"bootstrap": broker.bootstrap, "topics": [topic], "client": client},
             "format": "avro",
             "avro": {"schema": str(folder / "1.avsc")},
         },
@@ -138,25 +144,6 @@ def finish(command: str, config: Path, *options: str) -> None:
     """Run a command to its end, which must be a good one."""
     if start(command, config, *options).wait() != 0:
         raise RuntimeError(config.with_suffix(f".{command}.txt").read_text()[-2000:])
-
-
-def kill_until_done(
-    command: str, config: Path, *options: str, kills: int, most_s: float, rng: np.random.Generator
-) -> int:
-    """Kill a command at random moments, ``kills`` times, then let it end; returns the kills."""
-    done = 0
-    while done < kills:
-        process = start(command, config, *options)
-        try:
-            if process.wait(rng.uniform(1.0, most_s)) != 0:
-                raise RuntimeError(config.with_suffix(f".{command}.txt").read_text()[-2000:])
-            return done
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            done += 1
-    finish(command, config, *options)
-    return done
 
 
 def windows(log: Path) -> str:
