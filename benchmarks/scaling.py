@@ -7,7 +7,7 @@ seeds each, at a noise of .2 % of the loss, about what seeds differ by in this p
 fitted as ``stream-prune fit-scaling`` does; counted is how often the 95 % interval of each of a, b
 and c holds the truth, and the median width of the intervals beside the one that Fisher's
 information promises at best. The extrapolation to four times the largest size is tested too, and
-that a law is refused where the losses do not hang on the size.
+that a law is refused where the losses do not hang on the size, at three numbers of points.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from record import Figure, finish, parser
 
 from stream_prune.scaling.power_law import PowerLaw
-from stream_prune.scaling.study import fisher_interval, study
+from stream_prune.scaling.study import LEVEL, fisher_interval, study
 
 TRUE = PowerLaw(1.2, 0.35, 0.55)
 SIZES = np.geomspace(10, 10_000, 10)
@@ -61,13 +61,21 @@ def main() -> int:
             Figure(f"refused though true, {told_noise}", 100 * refused / draws, "%"),
         ]  # fmt: skip
         print(f"noise {100 * noise:g} %: done", flush=True)
-    flat = 0
-    for draw in range(draws // 4):
-        rng = np.random.default_rng([draw, 7])
-        flat += bool(study(x, 0.9 * np.exp(0.002 * rng.standard_normal(len(x)))).refusal)
-    figures.append(Figure("refused where size does not matter", 100 * flat / (draws // 4), "%"))
+    figures += [constant(points, seeds, draws) for points, seeds in ((10, 3), (10, 1), (6, 2))]
     finish(figures, options.json, draws=draws, law=vars(TRUE), sizes=SIZES.tolist(), seeds=SEEDS)
     return 0
+
+
+def constant(points: int, seeds: int, draws: int) -> Figure:
+    """How often a law is refused that is not there."""
+    refused = 0
+    x = np.repeat(np.geomspace(SIZES.min(), SIZES.max(), points), seeds)
+    for draw in range(draws):
+        noise = np.random.default_rng([draw, 7, len(x)]).standard_normal(len(x))
+        refused += bool(study(x, 0.9 * np.exp(0.002 * noise), seed=draw).refusal)
+    share, wanted = refused / draws, 1 - LEVEL
+    name = f"refused where size does not matter: {points} sizes, {seeds} seeds"
+    return Figure(name, 100 * share, "%", f">= {100 * wanted:g}", share >= wanted)
 
 
 if __name__ == "__main__":

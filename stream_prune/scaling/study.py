@@ -22,7 +22,9 @@ LEAST_SPAN = 8.0
 REACH = 4.0
 """Beyond the largest size by no more than this factor, however well the law holds."""
 NOISE = 3.0
-"""Standard errors by which a held-out point may lie off the law, and the loss must have fallen."""
+"""Standard errors by which a held-out point may lie off the law."""
+LEVEL = 0.01
+"""In so many of the cases in which the loss does not depend on the size, a law is taken for one."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def study(x: Floats, loss: Floats, seed: int = 0) -> Study:
     law, noise, resampled = _fitted(x, loss, rng, RESAMPLES)
     tested = _test(x, loss, rng)
     held_out = tuple((each.size, each.error) for each in tested)
-    return Study(x, loss, law, resampled, noise, held_out, _refusal(x, law, noise, tested))
+    return Study(x, loss, law, resampled, noise, held_out, _refusal(x, loss, law, tested))
 
 
 def fisher_interval(law: PowerLaw, x: Floats, noise: float) -> dict[str, float]:
@@ -162,18 +164,43 @@ def _test(x: Floats, loss: Floats, rng: np.random.Generator) -> tuple[_Tested, .
     return tuple(found)
 
 
-def _refusal(x: Floats, law: PowerLaw, noise: float, tested: tuple[_Tested, ...]) -> str:
+def chance_of_constant(x: Floats, loss: Floats, law: PowerLaw) -> float:
+    """How often losses that do not depend on the size would follow some law as well as these.
+
+    An F-test of the law against the mean of log L, which has two parameters fewer. As the law can
+    only fall, and is fitted by Huber's loss, it is so often at most.
+
+    Args:
+        x, loss: the points [n].
+        law: fitted to them.
+    """
+    from scipy.special import fdtrc
+
+    log = np.log(loss)
+    constant = float(((log - log.mean()) ** 2).sum())
+    left = float(((log - np.log(law.curve(x))) ** 2).sum())
+    if left >= constant:
+        return 1.0
+    if left == 0:
+        return 0.0
+    freedom = len(x) - 3
+    return float(fdtrc(2, freedom, (constant - left) / 2 / (left / freedom)))
+
+
+def _refusal(x: Floats, loss: Floats, law: PowerLaw, tested: tuple[_Tested, ...]) -> str:
     smallest, largest = float(x.min()), float(x.max())
     if largest / smallest < LEAST_SPAN:
         return (
             f"the sizes span a factor of {largest / smallest:.1f} only, {LEAST_SPAN:g} are needed "
             "to tell a power from a line: measure smaller or larger ones"
         )
-    fall = float(np.log(law.at(smallest) / law.at(largest)))
-    if fall < NOISE * noise / np.sqrt(len(x)):
+    chance = chance_of_constant(x, loss, law)
+    if chance > LEVEL:
+        fall = float(np.log(law.at(smallest) / law.at(largest)))
         return (
-            f"the loss falls by {100 * fall:.2f} % over all sizes, which the noise of "
-            f"{100 * noise:.2f} % a point does not let one tell from nothing"
+            f"the loss falls by {100 * fall:.2f} % over all sizes, which does not let one tell it "
+            f"from a constant one: such a fall or more would be chance in {100 * chance:.2g} % of "
+            f"cases, {100 * LEVEL:g} % are allowed"
         )
     if not tested:
         return (

@@ -77,7 +77,7 @@ def test_a_law_that_holds_is_extrapolated_as_far_as_it_may_be() -> None:
 @pytest.mark.parametrize(
     ("sizes", "curve", "reason"),
     [
-        (SIZES, lambda x: 0.9 + 0 * x, "does not let one tell from nothing"),
+        (SIZES, lambda x: 0.9 + 0 * x, "does not let one tell it from a constant"),
         (np.geomspace(100, 400, 8), TRUE.curve, "span a factor of 4.0 only"),
         (np.geomspace(10, 1e4, 5), TRUE.curve, "5 sizes leave none to test"),
         # The largest sizes stop learning: a kink that a law from smaller ones cannot know of.
