@@ -69,7 +69,7 @@ def main() -> None:
                 elif part == "kills":
                     found = killing(broker, folder, size, details)
                 else:
-                    found = load(broker, folder, minutes)
+                    found = load(broker, folder, minutes, details)
                     details |= {"minutes": minutes}
                 finish(found, None)
                 if given.json is not None:
@@ -168,7 +168,9 @@ def killed(name: str, done: kills.Kills, wanted: int) -> Figure:
     return Figure(name, done.count, "", str(wanted), done.count == wanted)
 
 
-def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
+def load(
+    broker: LocalKafka, folder: Path, minutes: float, details: dict[str, object]
+) -> list[Figure]:
     """The job beside a producer of 20,000 events a second."""
     config = setting.configuration(broker, folder, "load", "load")
     events = int(minutes * 60 * setting.LOAD)
@@ -197,6 +199,9 @@ def load(broker: LocalKafka, folder: Path, minutes: float) -> list[Figure]:
     # Warm-up: the first fifth; growth is that of a line through what follows.
     taken = np.array([(t, size) for t, size in sizes if t > sizes[-1][0] / 5])
     slope, first = np.polyfit(taken[:, 0], taken[:, 1], 1)
+    details["memory, MB, about a minute apart"] = [
+        round(size) for _, size in sizes[:: max(1, min(60, len(sizes) // 10))]
+    ]
     growth = 100 * slope * (taken[-1, 0] - taken[0, 0]) / (slope * taken[0, 0] + first)
     rows = read_rows(metrics)
     lag = float(np.median([int(line["lag"]) for line in told[len(told) // 5 :]]))
