@@ -138,7 +138,7 @@ def stream(
     """
     log = create_log(options)
     with closing(open_reader(options.reading)) as reader, closing(log.writer(0)) as writer:
-        return _Job(options, log, writer, reader, to_end).run(stop, progress)
+        return StreamJob(options, log, writer, reader, to_end).run(stop, progress)
 
 
 def create_log(options: StreamOptions) -> MiniBatchLog:
@@ -161,7 +161,9 @@ def create_log(options: StreamOptions) -> MiniBatchLog:
     return log_of_source(options.log, header, source)
 
 
-class _Job:
+class StreamJob:
+    """What becomes of chunks that were read, whichever host reads them: windows, then commits."""
+
     def __init__(
         self,
         options: StreamOptions,
@@ -204,13 +206,28 @@ class _Job:
                 f"{self._log.place}: the log has ended: nothing can follow its last window: "
                 "stream into another one"
             )
+        with self.started() as ends, lent(self._reader) as key:
+            epochs = MicroEpochs(ToWindows(key, self._options))
+            while not self.ended and not stop():
+                progress(self._epoch(epochs, ends if self._to_end else None))
+        self._check()
+        return self._done
+
+    @property
+    def ended(self) -> bool:
+        """Every partition was read to its end."""
+        return self._buffer.ended
+
+    @contextmanager
+    def started(self) -> Iterator[dict[int, int]]:
+        """Find where reading goes on, and what takes the letters; gives each partition's end."""
         ends = start_reading(
             self._options, self._reader, self._log, self._writer.last, self._buffer
         )
         now = time.monotonic()
         self._idle = IdlePartitions(self._options.idle, self._options.idle_ms, now)
         self._asked = self._trimmed = now
-        with self._letters() as letter_topic, lent(self._reader) as key:
+        with self._letters() as letter_topic:
             self._sink = LogSink(
                 self._writer, self._log.header, self._name, letter_topic=letter_topic
             )
@@ -222,11 +239,7 @@ class _Job:
                 Reconciliation(),
                 among=BAD_SHARE_ROWS,
             )
-            epochs = MicroEpochs(ToWindows(key, self._options))
-            while not self._buffer.ended and not stop():
-                progress(self._epoch(epochs, ends if self._to_end else None))
-        self._check()
-        return self._done
+            yield ends
 
     @contextmanager
     def _letters(self) -> Iterator[LetterTopic | None]:
@@ -243,12 +256,26 @@ class _Job:
         return f"{topic}[{partition}]"
 
     def _epoch(self, epochs: MicroEpochs, ends: Mapping[int, int] | None) -> Epoch:
-        options, buffer, reader = self._options, self._buffer, self._reader
-        started = time.monotonic()
+        started, options = time.monotonic(), self._options
         held_back = self._hold_back()
-        ended = frozenset(n for n, p in buffer.partitions.items() if p.ended)
+        ended = frozenset(n for n, p in self._buffer.partitions.items() if p.ended)
         poll = Poll(options.epoch_rows, options.epoch_ms / 1000, ends, ended)
-        harvest = epochs.run([poll])
+        return self.take(epochs.run([poll]), started, held_back)
+
+    def take(
+        self, harvest: Mapping[str, list[Any]], started: float, held_back: bool = False
+    ) -> Epoch:
+        """Put what was read into windows, and commit those that close.
+
+        Args:
+            harvest: by name what :class:`ToWindows` makes: of each partition the next chunks.
+            started: when reading it began (s, of a steady clock).
+            held_back: for what is told.
+
+        Raises:
+            RunError: something read stops the job, or the log can't be written.
+        """
+        buffer, reader = self._buffer, self._reader
         rows = self._count(harvest)
         letters = add_epoch(harvest, buffer, self._wording)
         self._sink.take(letters)
