@@ -36,3 +36,11 @@ def new_topic(broker: LocalKafka, request: pytest.FixtureRequest) -> Callable[..
         return create_topic(broker, name, partitions, **settings)
 
     return create
+
+
+@pytest.fixture(params=["kafka-python", "confluent"])
+def client(request: pytest.FixtureRequest) -> str:
+    """The name of a Kafka client, each in turn."""
+    if request.param == "confluent":
+        pytest.importorskip("confluent_kafka")
+    return str(request.param)

@@ -15,35 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from streams import FAULTS, SLACK, SPEC, STEP_MS, WINDOW
 
 from beam_jobs.kafka_settings import KafkaSettings
 from beam_jobs.local_kafka import LocalKafka
 from beam_jobs.log_source import FileSource
 from beam_jobs.produce.log import PlayedLog
-from beam_jobs.produce.options import Bursts, Faults, Idle, ProduceOptions
+from beam_jobs.produce.options import Bursts, Faults, ProduceOptions
 from beam_jobs.produce.play import Sent, play
 from stream_prune.cli.main import run as run_program
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 
-ROWS, STEP_MS, WINDOW, SLACK = 4_000, 250, 60_000, 10_000
-SPEC = FeatureSpec.from_dict(
-    {
-        "event_time": "time",
-        "label": "clicked",
-        "event_key": "id",
-        "dense": ["price"],
-        "categorical": ["user", {"name": "hour", "type": "integer"}],
-    }
-)
-ALL_FAULTS = Faults(
-    duplicates=0.02,
-    disorder=0.05,
-    late=0.01,
-    corrupt=0.01,
-    invalid=0.01,
-    idle=Idle(partition=2, start=0.25, stop=0.75),
-)
+ROWS = 4_000
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +47,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     for i in range(2):
         pq.write_table(events.take(pa.array(np.arange(i, ROWS, 2))), folder / f"{i}.parquet")
     return folder / "0.parquet", folder / "1.parquet"
-
-
-@pytest.fixture(params=["kafka-python", "confluent"])
-def client(request: pytest.FixtureRequest) -> str:
-    if request.param == "confluent":
-        pytest.importorskip("confluent_kafka")
-    return str(request.param)
 
 
 def run(
@@ -119,7 +96,7 @@ def test_the_ledger_says_what_every_message_is(
     tmp_path: Path,
 ) -> None:
     topic = new_topic(partitions=3)
-    options = ProduceOptions(format="avro", key="user", faults=ALL_FAULTS)
+    options = ProduceOptions(format="avro", key="user", faults=FAULTS)
     ledger, schemas = tmp_path / "ledger.parquet", tmp_path / "schemas"
     sent = run(broker, topic, files, options, client, ledger=ledger, schemas=schemas)
     rows = pq.read_table(ledger).to_pylist()
