@@ -71,6 +71,7 @@ def main() -> None:
                 else:
                     found = load(broker, folder, minutes, details)
                     details |= {"minutes": minutes}
+                print(details)
                 finish(found, None)
                 if given.json is not None:
                     parts.merge(given.json, part, found, {**began.ended(), **details}, PARTS)
@@ -202,7 +203,8 @@ def load(
     details["memory, MB, about a minute apart"] = [
         round(size) for _, size in sizes[:: max(1, min(60, len(sizes) // 10))]
     ]
-    growth = 100 * slope * (taken[-1, 0] - taken[0, 0]) / (slope * taken[0, 0] + first)
+    grown = slope * (taken[-1, 0] - taken[0, 0])
+    growth = float(100 * grown / (slope * taken[0, 0] + first))
     rows = read_rows(metrics)
     lag = float(np.median([int(line["lag"]) for line in told[len(told) // 5 :]]))
     return [
