@@ -2,8 +2,6 @@
 # The same image plays logs into topics: docker run ... produce configs/stream.yaml
 #   docker build -f docker/stream.Dockerfile -t stream-prune-stream .
 FROM python:3.11.13-slim-bookworm AS build
-# Names an index of CPU builds of torch, where there is one: the default build carries CUDA, 5 GB.
-ARG PIP_EXTRA_INDEX_URL
 WORKDIR /src
 COPY constraints.txt docker/stream.txt ./
 RUN python -m venv /opt/venv \

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from stream_prune.cli import config_errors, config_file
-from stream_prune.cli.config import Config, Part, load
+from stream_prune.cli.config import Config, load
+from stream_prune.cli.events_config import Part
 from stream_prune.comparison.results import Cell
 from stream_prune.errors import ConfigError
 

@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from stream_prune.cli.config import TRAINING, Config, Duration
+from stream_prune.cli.config import TRAINING, Config
+from stream_prune.cli.events_config import Duration
 from stream_prune.training.config import TrainingConfig
 from stream_prune.training.drift_config import DETECTORS
 from stream_prune.training.elements_config import POLICIES as ELEMENT_POLICIES

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from stream_prune.cli import reconciled
-from stream_prune.cli.config import Config, Source
+from stream_prune.cli.config import Config
 from stream_prune.cli.curves import curves
 from stream_prune.cli.environment import environment
+from stream_prune.cli.event_source import join_options, source_files
+from stream_prune.cli.events_config import Source
 from stream_prune.cli.known_truth import regret_of
 from stream_prune.cli.progress import progress
 from stream_prune.cli.publisher import publisher
@@ -20,7 +22,6 @@ from stream_prune.errors import ConfigError, RunError
 from stream_prune.report.run import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from beam_jobs.join_options import JoinOptions
     from beam_jobs.replay import Progress
     from beam_jobs.sink import Reconciliation
     from stream_prune.minibatch.place import LogPlace
@@ -39,15 +40,6 @@ def event_files(config: Config) -> tuple[str, ...]:
     return source_files(_source(config))
 
 
-def source_files(source: Source) -> tuple[str, ...]:
-    """The files of a source; a data set's are written if they aren't there."""
-    if source.dataset is None:
-        return source.files
-    from stream_prune.datasets import load
-
-    return tuple(str(path) for path in load(source.dataset).prepare(source.folder, source.rows))
-
-
 def check_model(config: Config) -> None:
     """Build the model once and drop it: what can't be is told before the events are replayed.
 
@@ -57,23 +49,6 @@ def check_model(config: Config) -> None:
     from stream_prune.training.build import build
 
     build(config.training, config.spec())
-
-
-def join_options(config: Config) -> JoinOptions | None:
-    """The join of the configuration, if it has one."""
-    from beam_jobs.join_options import JoinOptions
-
-    if config.join is None:
-        return None
-    spec, join = config.spec(), config.join
-    return JoinOptions(
-        files=join.files,
-        topics=join.topics,
-        time=join.time or spec.event_time,
-        key=join.key or spec.event_key or "",
-        attribution_ms=join.attribution,
-        max_pending=join.max_pending,
-    )
 
 
 def run_replay(config: Config, console: Console) -> Reconciliation:

@@ -15,7 +15,7 @@ from stream_prune.errors import ConfigError
 
 if TYPE_CHECKING:
     from beam_jobs.kafka_settings import KafkaSettings
-    from stream_prune.cli.config import Config, Produce
+    from stream_prune.cli.events_config import EventsConfig, Produce
 
 
 def produce(
@@ -45,9 +45,9 @@ def produce(
     from beam_jobs.options import CsvFormat
     from beam_jobs.produce.log import PlayedLog
     from beam_jobs.produce.play import Sent, play
-    from stream_prune.cli.config import load, named
-    from stream_prune.cli.job import source_files
+    from stream_prune.cli.event_source import source_files
     from stream_prune.cli.progress import progress
+    from stream_prune.cli.stream_config import load, named
 
     console = Console()
     settings = load(config, changes or [])
@@ -87,7 +87,7 @@ def produce(
         console.print("  stopped: all of these have arrived", highlight=False, soft_wrap=True)
 
 
-def _target(settings: Config) -> tuple[KafkaSettings, Produce]:
+def _target(settings: EventsConfig) -> tuple[KafkaSettings, Produce]:
     """Where to, and how; the form is the one that the streaming job reads, if none is named."""
     from beam_jobs.avro_format import CONFLUENT
 

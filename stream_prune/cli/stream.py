@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.stream import Epoch
     from beam_jobs.stream_options import StreamOptions
-    from stream_prune.cli.config import Config
+    from stream_prune.cli.stream_config import StreamConfig
 
 
 def stream(
@@ -66,9 +66,8 @@ def stream(
     from rich.console import Console
 
     from beam_jobs.stream import stream as run
-    from stream_prune.cli.config import load, named
-    from stream_prune.cli.job import check_model
     from stream_prune.cli.reconciled import unused
+    from stream_prune.cli.stream_config import load, named
     from stream_prune.cli.trainer_beside import trainer_beside
     from stream_prune.minibatch.open_log import open_log
 
@@ -82,7 +81,7 @@ def stream(
     with named(config, changes or []):
         options = stream_options(settings)
         if train:
-            check_model(settings)
+            _check_training(config, changes or [])
         with (
             _stopping(stop),
             _broker(local_kafka, settings, options) as options,
@@ -108,7 +107,7 @@ def stream(
     typer.echo(f"events: {counts}; {unused(counts):,} dead letters in {letters}")
 
 
-def stream_options(settings: Config) -> StreamOptions:
+def stream_options(settings: StreamConfig) -> StreamOptions:
     """What the streaming job is told by a configuration.
 
     Raises:
@@ -116,7 +115,7 @@ def stream_options(settings: Config) -> StreamOptions:
     """
     from beam_jobs.decode import Formats
     from beam_jobs.stream_options import StreamOptions
-    from stream_prune.cli.job import join_options
+    from stream_prune.cli.event_source import join_options
     from stream_prune.minibatch.retention import Retention
 
     source, windows, stream = settings.source, settings.windows, settings.stream
@@ -127,7 +126,7 @@ def stream_options(settings: Config) -> StreamOptions:
     return StreamOptions(
         kafka=source.kafka,
         spec=settings.spec(),
-        log=settings.training.log,
+        log=settings.log,
         window_ms=windows.length,
         out_of_orderness_ms=windows.out_of_orderness,
         max_jump_ms=windows.max_jump,
@@ -146,15 +145,25 @@ def stream_options(settings: Config) -> StreamOptions:
     )
 
 
+def _check_training(config: Path, changes: list[str]) -> None:
+    """Raises ConfigError where the trainer beside it could not begin."""
+    from stream_prune.cli.config import load
+    from stream_prune.cli.job import check_model
+
+    check_model(load(config, changes))
+
+
 @contextmanager
-def _broker(wanted: bool, settings: Config, options: StreamOptions) -> Iterator[StreamOptions]:
+def _broker(
+    wanted: bool, settings: StreamConfig, options: StreamOptions
+) -> Iterator[StreamOptions]:
     """The options with a broker of one's own, if it is wanted; it keeps its data beside the run."""
     if not wanted:
         yield options
         return
     from stream_prune.cli.demo.loop import broker_with_topic, program
 
-    with broker_with_topic(settings.training.run.parent / "kafka", settings) as broker:
+    with broker_with_topic(settings.run.parent / "kafka", settings) as broker:
         typer.echo(
             f"a Kafka broker is at {broker.bootstrap}; to play a log into it: {program()[0]} "
             f"produce CONFIG --set source.kafka.bootstrap={broker.bootstrap}"

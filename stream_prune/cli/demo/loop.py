@@ -20,7 +20,7 @@ from stream_prune.errors import ConfigError
 
 if TYPE_CHECKING:
     from beam_jobs.local_kafka import LocalKafka
-    from stream_prune.cli.config import Config
+    from stream_prune.cli.events_config import EventsConfig
 
 READY_SECONDS = 180.0
 LOOPBACK = "127.0.0.1"
@@ -157,7 +157,7 @@ def program() -> list[str]:
 
 
 @contextmanager
-def broker_with_topic(folder: Path, config: Config) -> Iterator[LocalKafka]:
+def broker_with_topic(folder: Path, config: EventsConfig) -> Iterator[LocalKafka]:
     """A broker of one's own for the block, with the topics that the configuration names.
 
     Raises:
