@@ -57,7 +57,7 @@ def main() -> None:
     given = options.parse_args()
     minutes = given.minutes or (1 if given.quick else 30)
     events = 80_000 if given.quick else 1_000_000
-    size = KillSize(120_000, 3, 2, 10.0) if given.quick else KillSize(1_000_000, 20, 5, 60.0)
+    size = KillSize(120_000, 3, 2, 10.0) if given.quick else KillSize(500_000, 20, 5, 60.0)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
         with LocalKafka(folder / "kafka") as broker:
