@@ -12,7 +12,7 @@ import numpy.typing as npt
 from serving.config import Batching
 from serving.model_slot import Served
 from serving.protocol import Scores
-from stream_prune.artifact.requests import Inputs
+from stream_prune.artifact.inputs import Inputs
 
 
 @dataclass
@@ -81,12 +81,12 @@ def together(inputs: Sequence[Inputs]) -> Inputs:
     """Rows of several requests as one batch, in their order."""
     if len(inputs) == 1:
         return inputs[0]
-    columns = range(len(inputs[0].ids))
-    return Inputs(
-        np.concatenate([each.dense for each in inputs]),
-        tuple(np.concatenate([each.ids[f] for each in inputs]) for f in columns),
-        tuple(_offsets([each.offsets[f] for each in inputs]) for f in columns),
-    )
+    dense = np.concatenate([each.dense for each in inputs])
+    ids = [
+        np.concatenate(column) for column in zip(*(each.columns for each in inputs), strict=True)
+    ]
+    bounds = zip(*(each.bounds for each in inputs), strict=True)
+    return Inputs.of(dense, ids, [_offsets(column) for column in bounds])
 
 
 def _offsets(parts: Sequence[npt.NDArray[np.int64] | None]) -> npt.NDArray[np.int64] | None:

@@ -13,7 +13,7 @@ from serving.errors import RequestError
 from serving.metrics import Metrics
 from serving.model_slot import Served
 from serving.protocol import Question, Reply, Scores
-from stream_prune.artifact.requests import Inputs
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.features import FeatureSpec
 
 _SMALL_BYTES = 16 * 2**10

@@ -11,7 +11,7 @@ from click_dlrm import CAPACITIES, ROWS, SEED, SPEC, Scripted, batches, given_sc
 
 from stream_prune.artifact import Lineage
 from stream_prune.artifact.config import ArtifactConfig
-from stream_prune.artifact.requests import Inputs
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.artifact.write import write
 from stream_prune.sparsity import SparsityController
 from stream_prune.sparsity.policies.policy import Shrink
@@ -85,5 +85,5 @@ def raw(rows: int, seed: int = SEED) -> pa.Table:
 def eager(made: Learner, inputs: Inputs) -> torch.Tensor:
     """What a server with PyTorch would do with encoded rows."""
     with torch.inference_mode():
-        emb = made.tables(np.concatenate(inputs.ids), None)
+        emb = made.tables(inputs.ids, None)
         return torch.sigmoid(made.head(torch.from_numpy(inputs.dense), emb))

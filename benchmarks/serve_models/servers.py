@@ -22,7 +22,8 @@ from stream_prune.registry.package import package
 
 MLSERVER = Peer(
     "mlserver",
-    ("mlserver==1.7.1", "onnx", "onnxruntime", "pyarrow", "safetensors", "xxhash", "pyyaml"),
+    ("mlserver==1.7.1", "onnx", "onnxruntime", "pyarrow", "safetensors", "xxhash", "pyyaml",
+     "numba"),
 )
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _RUNTIME = Path(__file__).with_name("mlserver_runtime.py")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_prune.artifact.requests import Inputs
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.features import FeatureSpec
 from stream_prune.minibatch.batch import MiniBatch
 
@@ -16,13 +16,12 @@ def inputs_of(batch: MiniBatch, spec: FeatureSpec) -> Inputs:
         batch: of a log with the features of ``spec``.
         spec: says which columns are multi-valued.
     """
-    columns, rows = len(spec.categorical), batch.rows
+    rows = batch.rows
     if batch.offsets is None:
-        ids = tuple(batch.ids.reshape(columns, rows))
-        return Inputs(batch.dense, ids, (None,) * columns)
+        return Inputs(batch.dense, batch.ids)
     found, offsets = [], []
     for f, column in enumerate(spec.categorical):
         bounds = batch.offsets[f * rows : (f + 1) * rows + 1]
         found.append(batch.ids[bounds[0] : bounds[-1]])
         offsets.append(np.asarray(bounds - bounds[0]) if column.multi else None)
-    return Inputs(batch.dense, tuple(found), tuple(offsets))
+    return Inputs.of(batch.dense, found, offsets)

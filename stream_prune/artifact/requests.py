@@ -8,16 +8,16 @@ and so every refusal and its wording, goes to the encoder. A property test holds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError
-from stream_prune.features import FLOAT32_MAX, INTEGER, MISSING_ID, Dense, FeatureSpec, hash_string
+from stream_prune.features import FLOAT32_MAX, INTEGER, MISSING_ID, FeatureSpec, hash_string
 
 Columns: TypeAlias = pa.RecordBatch | pa.Table | Mapping[str, Sequence[Any]]
 """Raw input columns by name; columns that the specification does not name are ignored."""
@@ -31,22 +31,6 @@ class ScoreError(ConfigError):
         where = [] if row is None else [f"row {row}"]
         where += [] if column is None else [f"column {column!r}"]
         super().__init__(": ".join([", ".join(where), reason] if where else [reason]))
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Encoded features of B rows: ``dense`` float32 [B, N]; per categorical column its ids.
-
-    ``offsets`` [B + 1] of a multi-valued column say where each row's ids begin; None: one id a row.
-    """
-
-    dense: npt.NDArray[np.float32]
-    ids: tuple[npt.NDArray[np.int64], ...]
-    offsets: tuple[npt.NDArray[np.int64] | None, ...]
-
-    @property
-    def rows(self) -> int:
-        return len(self.dense)
 
 
 class RequestEncoder:
@@ -110,7 +94,7 @@ class RequestEncoder:
             else:
                 ids.append(values.to_numpy())
                 offsets.append(None)
-        return Inputs(dense, tuple(ids), tuple(offsets))
+        return Inputs.of(dense, ids, offsets)
 
     def _located(self, message: str, row: int | None = None) -> ScoreError:
         """The encoder's message, with the column that it begins with as a field of its own."""
@@ -126,56 +110,66 @@ class RowEncoder:
     """The short way for one row of plain values; None for whatever it leaves to the encoder."""
 
     def __init__(self, spec: FeatureSpec) -> None:
-        self._spec = spec
+        self._dense = [(column.name, column.missing) for column in spec.dense]
         self._log1p = [i for i, c in enumerate(spec.dense) if c.transform == "log1p"]
         self._clip = [(i, c.low, c.high) for i, c in enumerate(spec.dense) if c.transform == "clip"]
+        self._categorical = [(c.name, c.type == INTEGER, c.multi) for c in spec.categorical]
+        self._bags = any(column.multi for column in spec.categorical)
 
     def __call__(self, columns: Mapping[str, Sequence[Any]]) -> Inputs | None:
         """Encode ``columns``, each a list of one value; None if anything is out of the ordinary."""
-        dense = np.empty(len(self._spec.dense))
-        ids: list[npt.NDArray[np.int64]] = []
-        offsets: list[npt.NDArray[np.int64] | None] = []
-        for i, column in enumerate(self._spec.dense):
-            number = _plain_number(column, columns.get(column.name))
+        dense: list[float] = []
+        for name, missing in self._dense:
+            values = columns.get(name)
+            if type(values) is not list or len(values) != 1:
+                return None
+            number = _plain_number(values[0], missing)
             if number is None:
                 return None
-            dense[i] = number
-        for categorical in self._spec.categorical:
-            values = columns.get(categorical.name)
-            if not isinstance(values, list) or len(values) != 1:
+            dense.append(number)
+        ids: list[int] = []
+        offsets: list[npt.NDArray[np.int64] | None] = []
+        for name, integers, multi in self._categorical:
+            values = columns.get(name)
+            if type(values) is not list or len(values) != 1:
                 return None
-            bag = values[0] if categorical.multi else values
-            found = _plain_ids(categorical.type, bag)
+            bag = values[0] if multi else values
+            found = _plain_ids(integers, bag)
             if found is None:
                 return None
-            ids.append(np.array(found, np.int64))
-            offsets.append(np.array([0, len(found)]) if categorical.multi else None)
+            ids += found
+            if self._bags:
+                offsets.append(np.array([0, len(found)]) if multi else None)
+        return Inputs(self._transformed(dense), np.array(ids, np.int64), tuple(offsets) or None)
+
+    def _transformed(self, values: list[float]) -> npt.NDArray[np.float32]:
+        dense = np.array([values])
         if self._log1p:
-            dense[self._log1p] = np.log1p(np.maximum(dense[self._log1p], 0.0))
+            dense[:, self._log1p] = np.log1p(np.maximum(dense[:, self._log1p], 0.0))
         for i, low, high in self._clip:
-            dense[i] = np.clip(dense[i], low, high)
-        return Inputs(dense.astype(np.float32)[None], tuple(ids), tuple(offsets))
+            dense[:, i] = np.clip(dense[:, i], low, high)
+        return dense.astype(np.float32)
 
 
-def _plain_number(column: Dense, values: Sequence[Any] | None) -> float | None:
-    if not isinstance(values, list) or len(values) != 1:
-        return None
-    value = values[0]
+def _plain_number(value: Any, missing: float | None) -> float | None:
+    kind = type(value)
+    if kind is float:
+        return value if -FLOAT32_MAX <= value <= FLOAT32_MAX else None
     if value is None:
-        return column.missing
-    if type(value) is int and not -(2**63) <= value < 2**63:
-        return None
-    if type(value) not in (int, float) or not -FLOAT32_MAX <= value <= FLOAT32_MAX:
-        return None
-    return float(value)
+        return missing
+    if kind is int and -(2**63) <= value < 2**63:
+        return float(value)
+    return None
 
 
-def _plain_ids(kind: str, bag: Any) -> list[int] | None:
+def _plain_ids(integers: bool, bag: Any) -> list[int] | None:
     """Ids of a list of strings or a list of integers, nulls allowed."""
-    if not isinstance(bag, list):
+    if type(bag) is not list:
         return None
+    if integers and len(bag) == 1 and type(bag[0]) is int:  # most often
+        return bag if 0 <= bag[0] < MISSING_ID else None
     held = {type(value) for value in bag} - {type(None)}
-    if kind == INTEGER:
+    if integers:
         if not held <= {int} or any(v is not None and not 0 <= v < MISSING_ID for v in bag):
             return None
         return [MISSING_ID if value is None else value for value in bag]

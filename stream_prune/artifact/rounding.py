@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.artifact.encoded import inputs_of
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.artifact.model_card import LOGIT_TOLERANCE
-from stream_prune.artifact.requests import Inputs
 from stream_prune.errors import RunError
 from stream_prune.evaluation.entropy import losses
 from stream_prune.features import FeatureSpec
@@ -41,7 +41,7 @@ def probes(example: Inputs, known: Sequence[Ints], rows: int = PROBES, seed: int
     rng = np.random.default_rng(seed)
     dense = example.dense[rng.integers(0, example.rows, rows)]
     ids, offsets = [], []
-    for own, seen, bags in zip(known, example.ids, example.offsets, strict=True):
+    for own, seen, bags in zip(known, example.columns, example.bounds, strict=True):
         count, ends = rows, None
         if bags is not None:
             lengths = np.diff(bags)[rng.integers(0, example.rows, rows)]
@@ -52,7 +52,7 @@ def probes(example: Inputs, known: Sequence[Ints], rows: int = PROBES, seed: int
             drawn = np.where(rng.random(count) < 1 / 8, rng.choice(seen, count), drawn)
         ids.append(drawn)
         offsets.append(ends)
-    return Inputs(dense, tuple(ids), tuple(offsets))
+    return Inputs.of(dense, ids, offsets)
 
 
 def difference(found: Floats, expected: Floats) -> float:

@@ -19,9 +19,10 @@ from stream_prune.artifact.format import (
 )
 from stream_prune.artifact.format import verify as verify_files
 from stream_prune.artifact.graph import read_graph
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.artifact.model_card import ModelCard
 from stream_prune.artifact.packed import read_packed
-from stream_prune.artifact.requests import Columns, Inputs, RequestEncoder
+from stream_prune.artifact.requests import Columns, RequestEncoder
 from stream_prune.artifact.tables import ArtifactTables, read_arrow
 from stream_prune.errors import RunError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from stream_prune.artifact.format import IDS, TABLES
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.artifact.model_card import ModelCard
-from stream_prune.artifact.requests import Inputs
 from stream_prune.artifact.row_index import RowIndex
 from stream_prune.artifact.stored_rows import StoredRows
 from stream_prune.embedding.bag_cap import last_values
@@ -41,6 +40,7 @@ class ArtifactTables:
         most: Sequence[int | None],
     ) -> None:
         self._index, self._rows, self._means, self._most = index, rows, means, most
+        self._caps = any(each is not None for each in most)
         self._cold = rows.take(rows.first[:-1])
 
     @classmethod
@@ -81,17 +81,16 @@ class ArtifactTables:
 
     def look_up(self, inputs: Inputs) -> Floats:
         """Embeddings float32 [B, F, D]; unknown ids and empty bags have a cold row."""
-        if any(most is not None for most in self._most):
+        if inputs.offsets is None:
+            found = self._index.rows(inputs.ids, inputs.rows)
+            return self._rows.take(found.reshape(-1, inputs.rows).T)
+        if self._caps:
             inputs = self._capped(inputs)
-        ids, count = np.concatenate(inputs.ids), len(inputs.ids)
-        if not any(offsets is not None for offsets in inputs.offsets):
-            found = self._index.rows(ids, inputs.rows)
-            return self._rows.take(found.reshape(count, inputs.rows).T)
-        lengths = np.array([len(each) for each in inputs.ids])
-        rows = self._rows.take(self._index.rows(ids, lengths))
-        emb = np.empty((inputs.rows, count, self._rows.dim), np.float32)
+        lengths, bounds = inputs.lengths, inputs.bounds
+        rows = self._rows.take(self._index.rows(inputs.ids, lengths))
+        emb = np.empty((inputs.rows, len(lengths), self._rows.dim), np.float32)
         for f, part in enumerate(np.split(rows, np.cumsum(lengths)[:-1])):
-            offsets = inputs.offsets[f]
+            offsets = bounds[f]
             if offsets is not None:
                 part = _pooled(part, offsets, self._cold[f], self._means[f])
             emb[:, f] = part
@@ -99,13 +98,13 @@ class ArtifactTables:
 
     def _capped(self, inputs: Inputs) -> Inputs:
         """Without the values of bags that don't count."""
-        ids, bounds = list(inputs.ids), list(inputs.offsets)
+        ids, bounds = inputs.columns, list(inputs.bounds)
         for f, most in enumerate(self._most):
             own = bounds[f]
             if most is not None and own is not None:
                 kept, bounds[f] = last_values(own, most)
                 ids[f] = ids[f][kept]
-        return replace(inputs, ids=tuple(ids), offsets=tuple(bounds))
+        return Inputs.of(inputs.dense, ids, bounds)
 
 
 def read_arrow(path: Path) -> pa.Table:

@@ -18,9 +18,10 @@ from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.artifact.export import export_head, snapshot
 from stream_prune.artifact.folder import appearing
 from stream_prune.artifact.format import EXAMPLE, MANIFEST, MODEL, SCORE, Manifest
+from stream_prune.artifact.inputs import Inputs
 from stream_prune.artifact.lineage import Lineage
 from stream_prune.artifact.model_card import HeadCard, ModelCard, TableCard
-from stream_prune.artifact.requests import Inputs, RequestEncoder
+from stream_prune.artifact.requests import RequestEncoder
 from stream_prune.artifact.rounding import Logits, difference, ne_lost, probes, tolerance
 from stream_prune.artifact.scorer import Scorer
 from stream_prune.artifact.stored_rows import store
@@ -157,14 +158,13 @@ def _usable(example: pa.Table, spec: FeatureSpec) -> tuple[pa.Table, Inputs]:
 
 def _torch_logits(head: nn.Module, tables: EmbeddingTables, inputs: Inputs) -> Floats:
     """What the trainer's own modules give: float32 [B]."""
-    bags = [np.arange(inputs.rows + 1) if o is None else o for o in inputs.offsets]
-    begins = np.cumsum([0, *(len(ids) for ids in inputs.ids)])
+    bags = [np.arange(inputs.rows + 1) if o is None else o for o in inputs.bounds]
+    begins = np.cumsum([0, *inputs.lengths])
     offsets = np.concatenate(
         [*(bag[:-1] + begin for bag, begin in zip(bags, begins, strict=False)), begins[-1:]]
     )
-    single = all(o is None for o in inputs.offsets)
     with torch.no_grad():
-        emb = tables(np.concatenate(inputs.ids), None if single else offsets).cpu()
+        emb = tables(inputs.ids, None if inputs.offsets is None else offsets).cpu()
         logits = head(torch.from_numpy(inputs.dense), emb)
     array: Floats = logits.float().numpy()
     return array

@@ -45,8 +45,8 @@ def encoded(request):
         inputs = RequestEncoder(SPEC)(request)
     except ScoreError as error:
         return str(error)
-    bags = [None if offsets is None else offsets.tolist() for offsets in inputs.offsets]
-    return inputs.dense.tobytes(), [i.tolist() for i in inputs.ids], bags
+    bags = [None if offsets is None else offsets.tolist() for offsets in inputs.bounds]
+    return inputs.dense.tobytes(), [i.tolist() for i in inputs.columns], bags
 
 
 @given(numbers, numbers, numbers, ids, ids, bags, bags)
@@ -98,7 +98,7 @@ def test_a_sliced_bag_column_keeps_its_rows():
     whole, part = RequestEncoder(SPEC)(table), RequestEncoder(SPEC)(table.slice(1))
     assert whole.offsets[2].tolist() == [0, 2, 2, 2, 3]
     assert part.offsets[2].tolist() == [0, 0, 0, 1]
-    assert part.ids[2].tolist() == whole.ids[2].tolist()[2:]
+    assert part.columns[2].tolist() == whole.columns[2].tolist()[2:]
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_probes_know_every_kind_of_id():
     known = [table.ids() for table in model.tables.tables.values()]
     made = probes(example, known, rows=500)
     assert made.rows == 500
-    for ids, own, bags in zip(made.ids, known, made.offsets, strict=True):
+    for ids, own, bags in zip(made.columns, known, made.bounds, strict=True):
         assert np.isin(ids, own).mean() > 0.8
         assert len(ids) == (500 if bags is None else bags[-1])
 

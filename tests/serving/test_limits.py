@@ -26,7 +26,7 @@ def limited(slot, **limits):
 def server(slot):
     """A real server, where one connection's pace matters; its limits are short."""
     config = ServingConfig(
-        limits=Limits(request_s=0.5, idle_s=0.5, header_bytes=4096, connections=3, in_flight=1)
+        limits=Limits(request_s=2.0, idle_s=0.5, header_bytes=4096, connections=3, in_flight=1)
     )
     listener = listen("127.0.0.1", 0)
     running = uvicorn.Server(http_config(create_app(slot, config), config))
@@ -71,8 +71,11 @@ def test_ten_megabytes_of_garbage_are_refused_in_words(client):
 def test_a_request_too_many_is_told_to_come_again(server):
     with socket.create_connection(server) as slow:
         slow.sendall(f"POST {URL} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n".encode())
-        time.sleep(0.1)
-        answer = httpx.post(f"http://127.0.0.1:{server[1]}{URL}", json={"inputs": good()})
+        root, under_way = f"http://127.0.0.1:{server[1]}", "stream_prune_requests_in_flight 1.0"
+        deadline = time.monotonic() + 1
+        while under_way not in httpx.get(f"{root}/metrics").text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        answer = httpx.post(f"{root}{URL}", json={"inputs": good()})
         assert answer.status_code == 429
         assert answer.headers["retry-after"] == "1"
         assert "come again" in answer.json()["error"]
