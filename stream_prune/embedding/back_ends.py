@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stream_prune.embedding.adagrad import RowwiseAdagrad
+from stream_prune.embedding.gather import gather
 from stream_prune.embedding.gradients import Gradient, Pooled, by_row
 
 BACK_ENDS = ("flat", "fbgemm")
@@ -37,7 +38,7 @@ class BackEnd(Protocol):
 
 
 class Flat:
-    """One tensor, torch's own look-ups, and a compiled update on the CPU."""
+    """One tensor, with compiled look-ups and updates on the CPU and torch's own elsewhere."""
 
     name = "flat"
 
@@ -50,7 +51,7 @@ class Flat:
     def pool(self, weight: Tensor, pooled: Pooled, lr: float) -> tuple[Tensor, Pooled]:
         del lr
         if pooled.ends is None:
-            return weight.index_select(0, pooled.rows), pooled
+            return gather(weight, pooled.rows), pooled
         values = F.embedding_bag(
             pooled.rows,
             weight,
