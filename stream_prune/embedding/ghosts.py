@@ -43,8 +43,9 @@ class Ghosts(NamedTuple):
     [E] says how far up it stood at the end of the last round, by the candidate in force. ``value``
     [F, K] and ``weight`` [F] are decayed sums over rounds, of the matured hits less churn and of
     the look-ups, over the ``judged`` [F] rounds; ``hits`` [F, BINS + 1] of the look-ups by rank,
-    those of untracked ids last. A table in which there is nothing to choose is ``idle`` [F] for so
-    many rounds.
+    those of untracked ids last. ``admits`` [F, K] newcomers may still enter a set before the round
+    is over, as they would find rows that are free or about to be given away; ``entered`` did. A
+    table in which there is nothing to choose is ``idle`` [F] for so many rounds.
     """
 
     ids: IdMap
@@ -60,6 +61,8 @@ class Ghosts(NamedTuple):
     seen: F64
     total: F64
     covered: F64
+    admits: I64
+    entered: I64
     round_hits: F64
     value: F64
     weight: F64
@@ -99,6 +102,8 @@ def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
         seen=np.zeros(tables),
         total=np.zeros(tables),
         covered=np.zeros((tables, candidates)),
+        admits=np.repeat(rows[:, None], candidates, 1),
+        entered=np.zeros((tables, candidates), np.int64),
         round_hits=np.zeros((tables, BINS + 1)),
         value=np.zeros((tables, candidates)),
         weight=np.zeros(tables),
@@ -112,6 +117,16 @@ def worth(maturity: float) -> F64:
     """What a hit counts by the row's age [AGES]; older rows count as the oldest of these."""
     ages = np.arange(AGES)
     return ages / (ages + maturity)
+
+
+@compiled
+def _enter(admits: I64, entered: I64, candidate: int) -> int:
+    """The age of an id that has just been seen often enough."""
+    if admits[candidate] == 0:
+        return _READY
+    admits[candidate] -= 1
+    entered[candidate] += 1
+    return 0
 
 
 @compiled
@@ -130,6 +145,7 @@ def observe(
         mask, shift = ghosts.ids.base[table + 1] - base - 1, ghosts.ids.shift[table]
         amount, enough = increment[table], np.float32(admission[table] - 0.5)
         covered, hits = ghosts.covered[table], ghosts.round_hits[table]
+        admits, entered = ghosts.admits[table], ghosts.entered[table]
         seen = 0
         for i in range(spans[table], spans[table + 1]):
             key = keys[i]
@@ -153,7 +169,9 @@ def observe(
                 ghosts.owner[entry], ghosts.bin[entry] = key, BINS
                 for k in range(candidates):
                     counts[entry, k] = amount[k]
-                    ages[entry, k] = _READY if enough < 1 else _UNSEEN
+                    ages[entry, k] = _UNSEEN
+                    if enough < 1:
+                        ages[entry, k] = _enter(admits, entered, k)
                 continue
             entry = slots[base + slot, 1]
             hits[ghosts.bin[entry]] += 1
@@ -164,7 +182,7 @@ def observe(
                     covered[k] += worth[age]
                     ages[entry, k] = min(age + 1, AGES - 1)
                 elif age == _UNSEEN and counts[entry, k] >= enough * amount[k]:
-                    ages[entry, k] = _READY
+                    ages[entry, k] = _enter(admits, entered, k)
         ghosts.seen[table] += seen
         ghosts.total[table] += spans[table + 1] - spans[table]
 
@@ -175,6 +193,7 @@ def end_round(
     table: int,
     factors: F64,
     hysteresis: float,
+    admission: float,
     churn: float,
     memory: float,
     chosen: int,
@@ -194,7 +213,7 @@ def end_round(
         ghosts.weight[table] = memory * ghosts.weight[table] + ghosts.seen[table]
     for k in range(factors.size):
         counts, age = ghosts.counts[start:stop, k], ghosts.age[start:stop, k]
-        admitted, eligible = 0, 0
+        admitted, eligible = ghosts.entered[table, k], 0
         strength = np.empty(used)
         for i in range(used):
             counts[i] *= np.float32(factors[k])
@@ -210,6 +229,7 @@ def end_round(
         left = rows
         for i in range(used):
             left -= strength[i] > least
+        weak = 0
         for i in range(used):
             stays = strength[i] > least
             if not stays and strength[i] == least and left > 0:  # of equals the first ones
@@ -219,6 +239,9 @@ def end_round(
                 admitted += 1
             elif not stays and age[i] >= 0:
                 age[i] = _READY
+            weak += stays and counts[i] * hysteresis < admission - 0.5
+        ghosts.admits[table, k] = max(0, rows - eligible) + min(weak, (rows + 3) // 4)
+        ghosts.entered[table, k] = 0
         if judges:
             value = ghosts.covered[table, k] - churn * admitted
             ghosts.value[table, k] = memory * ghosts.value[table, k] + value

@@ -34,6 +34,8 @@ class RowCache:
         longest = np.array([max((c.half_life, *c.half_lives)) for c in configs], np.float64)
         bits = np.array([(min(max(c.capacity, 64), 8_192) - 1).bit_length() for c in configs])
         board_base = np.concatenate(([0], np.cumsum(1 << bits))).astype(np.int64)
+        listed = np.minimum((capacity + 3) // 4, _MOST_LISTED)
+        weak_base = np.concatenate(([0], np.cumsum(listed))).astype(np.int64)
         self.rows = self._laid_out(
             capacity,
             RowSet(
@@ -57,6 +59,11 @@ class RowCache:
                 queue=np.zeros(board_base[-1], np.int64),
                 waiting=np.zeros(len(configs), np.int64),
                 floor=np.zeros(len(configs), np.float64),
+                weak=np.zeros(weak_base[-1], np.int64),
+                weak_count=np.zeros(weak_base[-1], np.float64),
+                weak_base=weak_base,
+                weak_next=np.zeros(len(configs), np.int64),
+                weak_stop=np.zeros(len(configs), np.int64),
                 admissions=np.zeros(len(configs), np.int64),
                 evictions=np.zeros(len(configs), np.int64),
             ),
@@ -122,8 +129,8 @@ class RowCache:
         lookup(state.ids, self._checked(ids, spans), spans, state.first, state.cold, rows)
         return rows
 
-    def admit(self, ids: I64, spans: I64, events: int) -> tuple[I64, Moves]:
-        """Count a batch of ``events`` stream rows.
+    def admit(self, ids: I64, spans: I64, events: int, *, evicts: bool = True) -> tuple[I64, Moves]:
+        """Count a batch of ``events`` stream rows; only if it ``evicts``, rows change hands.
 
         Returns the flat rows [n] of ``ids`` [n], and what has to move before they are read.
         Arguments and errors as for :meth:`lookup`.
@@ -136,20 +143,21 @@ class RowCache:
         if exponent.max(initial=0.0) > _MAX_EXPONENT:
             self._rescale(np.where(exponent > _MAX_EXPONENT, np.floor(exponent), 0.0))
             exponent = (self.events - self._origin) / half_life
-        room = np.minimum(self.rows.capacity - self.rows.used, np.diff(spans)).sum()
-        fresh, origin = np.empty(room, np.int64), np.empty(room, np.int64)
+        rows = self.rows
+        room = rows.capacity - rows.used + rows.weak_stop - rows.weak_next
+        most = np.minimum(room, np.diff(spans)).sum()
+        fresh, origin, left = (np.empty(most, np.int64) for _ in range(3))
         found = np.empty(ids.size, np.int64)
-        n = row_set.admit(self.rows, ids, spans, np.exp2(exponent), fresh, origin, found)
+        n = row_set.admit(rows, ids, spans, np.exp2(exponent), evicts, fresh, origin, left, found)
         self.events += events
-        return found, Moves(fresh[:n], origin[:n])
+        return found, _moves(fresh[:n], origin[:n], left[:n])
 
     def contest(self) -> Moves:
         """Candidates against the weakest rows; returns what has to move."""
         most = np.minimum(self.rows.used, self.rows.waiting).sum()
         fresh, origin, left = (np.empty(most, np.int64) for _ in range(3))
         n = row_set.contest(self.rows, fresh, origin, left)
-        fresh, waits = fresh[:n], left[:n] >= 0
-        return Moves(fresh, origin[:n], fresh[waits], left[:n][waits])
+        return _moves(fresh[:n], origin[:n], left[:n])
 
     def drifted(self) -> None:
         """A drift was signalled: learned half-lives get shorter for a while."""
@@ -194,6 +202,7 @@ class RowCache:
         rows.counts[self.owned(table)] *= factor
         rows.floor[table] *= factor
         rows.strength[rows.board_base[table] : rows.board_base[table + 1]] *= factor
+        rows.weak_count[rows.weak_base[table] : rows.weak_base[table + 1]] *= factor
         cells = rows.sketch.cells[rows.sketch.base[table] : rows.sketch.base[table + 1]]
         cells *= np.float32(factor)
 
@@ -225,6 +234,8 @@ class RowCache:
             new.counts[places[cold:]] = old.counts[rows]
             moved += [old.first[table] + heirs(cold, int(old.cold[table])), rows]
             to.append(places)
+            listed = slice(new.weak_base[table], new.weak_base[table + 1])
+            new.weak[listed] += new.first[table] - old.first[table]
         row_set.index(new)
         self.rows = new
         self.learned.resize(new.capacity)
@@ -234,6 +245,7 @@ class RowCache:
         """Of a table's owned rows those that stay, in order, and the others, strongest first."""
         row_set.clear_board(self.rows, table)
         self.rows.floor[table] = 0.0
+        self.rows.weak_next[table] = self.rows.weak_stop[table] = 0
         strongest = rows[np.argsort(-self.rows.counts[rows], kind="stable")]
         return np.sort(strongest[:size]), strongest[size:]
 
@@ -248,6 +260,7 @@ class RowCache:
             "counts": rows.counts[live],
             "open": rows.open.copy(),
             "floor": rows.floor.copy(),
+            **{name: getattr(rows, name).copy() for name in _WEAK},
             "sketch": rows.sketch.cells.copy(),
             "waiting": rows.waiting.copy(),
             "queue": rows.queue[queued],
@@ -264,7 +277,7 @@ class RowCache:
         """Become the cache that gave :meth:`arrays` after ``events`` events."""
         rows = self._laid_out(np.asarray(arrays["capacity"], np.int64), self.rows)
         rows = rows._replace(room=empty_room(np.diff(rows.room.base)))
-        for name in ("used", "open", "floor", "waiting", "admissions", "evictions"):
+        for name in ("used", "open", "floor", "waiting", "admissions", "evictions", *_WEAK):
             getattr(rows, name)[:] = arrays[name]
         for name in _ROOM:
             getattr(rows.room, name)[:] = arrays[f"room.{name}"]
@@ -283,5 +296,12 @@ class RowCache:
         self.learned.restore(learned, rows.capacity)
 
 
+def _moves(fresh: I64, origin: I64, left: I64) -> Moves:
+    waits = left >= 0
+    return Moves(fresh, origin, fresh[waits], left[waits])
+
+
+_MOST_LISTED = 8_192
+_WEAK = ("weak", "weak_count", "weak_next", "weak_stop")
 _ROOM = ("owner", "newer", "older", "oldest", "newest")
 _NONE = np.empty(0, np.int64)

@@ -19,6 +19,9 @@ from stream_prune.embedding.waiting_room import WaitingRoom
 
 F64 = npt.NDArray[np.float64]
 
+FEWEST_LISTED = 8
+"""Weak rows that are listed at least, for newcomers until the next contest."""
+
 
 class RowSet(NamedTuple):
     """State of all tables (F tables, V flat rows); the loops below change it in place.
@@ -28,7 +31,10 @@ class RowSet(NamedTuple):
     contest, one cell for each hash value, where the stronger of two stays (the weaker comes back at
     its next sighting), so their size is fixed too; ``queue`` lists the ``waiting`` [F] cells in use
     of each table from ``board_base[f]`` on. ``floor`` [F] is never above the count of the
-    table's weakest row, so what can't win is not put on the board.
+    table's weakest row, so what can't win is not put on the board. ``weak`` [W] lists the weakest
+    rows as of the last contest in rising order of their counts then, ``weak_count``: those of table
+    f from ``weak_base[f]`` on, of which ``weak_next`` [F] to ``weak_stop`` [F] are left. One that
+    has not been seen since goes to the first newcomer that beats it, at once.
     """
 
     ids: IdMap
@@ -51,6 +57,11 @@ class RowSet(NamedTuple):
     queue: I64
     waiting: I64
     floor: F64
+    weak: I64
+    weak_count: F64
+    weak_base: I64
+    weak_next: I64
+    weak_stop: I64
     admissions: I64
     evictions: I64
 
@@ -69,16 +80,56 @@ def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> np.int64
 
 
 @compiled
+def _gives_way(rows: RowSet, table: int, count: float) -> np.int64:
+    """The weakest listed row that was not seen since, if this count beats it; else -1."""
+    base = rows.weak_base[table]
+    while rows.weak_next[table] < rows.weak_stop[table]:
+        at = base + rows.weak_next[table]
+        row = rows.weak[at]
+        if rows.counts[row] != rows.weak_count[at]:
+            rows.weak_next[table] += 1
+        elif count > rows.hysteresis[table] * rows.counts[row]:
+            rows.weak_next[table] += 1
+            return np.int64(row)
+        else:
+            break
+    return np.int64(EMPTY)
+
+
+@compiled
+def _evict(rows: RowSet, table: int, row: int) -> np.int64:
+    """Take a row from its owner, whom it returns."""
+    key = rows.owner[row]
+    id_map.remove(rows.ids, table, key)
+    sketch.raise_to(rows.sketch, table, key, rows.counts[row])
+    rows.evictions[table] += 1
+    return np.int64(key)
+
+
+@compiled
 def admit(
-    rows: RowSet, keys: I64, spans: I64, increment: F64, fresh: I64, origin: I64, found: I64
+    rows: RowSet,
+    keys: I64,
+    spans: I64,
+    increment: F64,
+    evicts: bool,
+    fresh: I64,
+    origin: I64,
+    left: I64,
+    found: I64,
 ) -> int:
-    """Count the sightings of a batch, and give a row to who may own one while there is room.
+    """Count the sightings of a batch, and give a row to who may own one.
+
+    A row that is free, or else, if it ``evicts``, one that is listed as weak and that the newcomer
+    beats. Its owner was not seen in this batch before, and gets no other one in it.
 
     ``keys`` are laid out as for :func:`id_map.lookup`, ``increment`` [F] is what a sighting counts
-    now. Returns how many rows were handed out and writes which into ``fresh``, and what each starts
-    as into ``origin`` (see :func:`_own`); ``found`` gets the row that each key has afterwards.
+    now. Returns how many rows were handed out and writes which into ``fresh``, what each starts as
+    into ``origin`` (see :func:`_own`), and the slot in which what was in it waits, or -1, into
+    ``left``; ``found`` gets the row that each key has afterwards.
     """
     handed_out = 0
+    evicted = np.empty(fresh.size, np.int64)
     ids, cells, counts = rows.ids, rows.sketch, rows.counts
     for table in range(rows.first.size):
         amount = increment[table]
@@ -112,8 +163,19 @@ def admit(
                 origin[handed_out] = _own(rows, table, key, row, count)
                 rows.floor[table] = min(rows.floor[table], count)
                 fresh[handed_out] = found[i] = row
+                evicted[handed_out] = left[handed_out] = EMPTY
                 handed_out += 1
                 continue
+            if evicts and not np.any(evicted[before:handed_out] == key):
+                row = int(_gives_way(rows, table, count))
+                if row != EMPTY:
+                    evicted[handed_out] = _evict(rows, table, row)
+                    # First out, then in: the newcomer may have waited in the very slot.
+                    origin[handed_out] = _own(rows, table, key, row, count)
+                    left[handed_out] = waiting_room.put(rows.room, table, evicted[handed_out])
+                    fresh[handed_out] = found[i] = row
+                    handed_out += 1
+                    continue
             waiting_room.touch(rows.room, table, key)
             if count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
                 cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
@@ -129,6 +191,7 @@ def admit(
                     at = id_map.find(ids, table, keys[i])
                     if at >= 0:
                         found[i] = ids.slots[at, 1]
+            _still_waiting(rows.room, evicted[before:handed_out], left[before:handed_out])
     return handed_out
 
 
@@ -177,40 +240,49 @@ def contest(rows: RowSet, fresh: I64, origin: I64, left: I64) -> int:
     """Strongest candidate against weakest row, and so on, until a candidate doesn't win.
 
     A candidate wins when its count exceeds the row's times the hysteresis. Of equal candidates the
-    one of the lower cell comes first, of equal rows the lower one. The boards are empty afterwards.
+    one of the lower cell comes first, of equal rows the lower one. The boards are empty afterwards,
+    and twice as many of the weakest rows as were asked for since the last contest are listed anew.
     Returns how many rows changed hands and writes which into ``fresh``, what each starts as into
     ``origin`` (see :func:`_own`), and the slot in which what was in it waits, or -1, into ``left``.
     """
     changed = 0
     for table in range(rows.first.size):
-        if rows.waiting[table] == 0:
+        if rows.waiting[table] == 0 and rows.weak_next[table] == 0:
             continue
         before = changed
+        wanted = 2 * (rows.waiting[table] + rows.weak_next[table]) + FEWEST_LISTED
+        spare = min(rows.weak_base[table + 1] - rows.weak_base[table], wanted)
         board = rows.board_base[table]
         cells = rows.queue[board : board + rows.waiting[table]]
         cells = cells[weakest(cells.astype(np.float64), 0, cells.size, cells.size)]
         cells = cells[weakest(-rows.strength[cells], 0, cells.size, cells.size)]
         first, used = rows.first[table] + rows.cold[table], rows.used[table]
         evicted = np.empty(min(cells.size, used), np.int64)
-        victims = weakest(rows.counts, first, first + used, min(cells.size, used))
-        for i in range(victims.size):
+        victims = weakest(rows.counts, first, first + used, min(cells.size + spare, used))
+        for i in range(evicted.size):
             row, strength = victims[i], rows.strength[cells[i]]
             # Below this row are only those that changed hands, the last of them the weakest.
             rows.floor[table] = min(rows.counts[row], rows.strength[cells[max(i - 1, 0)]])
             if not strength > rows.hysteresis[table] * rows.counts[row]:
                 break
-            evicted[i] = rows.owner[row]
-            id_map.remove(rows.ids, table, evicted[i])
-            sketch.raise_to(rows.sketch, table, evicted[i], rows.counts[row])
+            evicted[i] = _evict(rows, table, row)
             # First out, then in: the newcomer may have waited in the very slot.
             origin[changed] = _own(rows, table, rows.candidates[cells[i]], row, strength)
             left[changed] = waiting_room.put(rows.room, table, evicted[i])
-            rows.evictions[table] += 1
             fresh[changed] = row
             changed += 1
         _still_waiting(rows.room, evicted, left[before:changed])
         clear_board(rows, table)
+        _list(rows, table, victims[changed - before :][:spare])
     return changed
+
+
+@compiled
+def _list(rows: RowSet, table: int, weak: I64) -> None:
+    base = rows.weak_base[table]
+    rows.weak[base : base + weak.size] = weak
+    rows.weak_count[base : base + weak.size] = rows.counts[weak]
+    rows.weak_next[table], rows.weak_stop[table] = 0, weak.size
 
 
 @compiled

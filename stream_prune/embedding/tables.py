@@ -98,6 +98,7 @@ class EmbeddingTables(nn.Module):
         self.tables = {c.name: RowTable(self, i) for i, c in enumerate(configs)}
         self._layout = 0  # rises whenever a row changes its owner or its place
         self._gradients = Gradients()
+        self._awaited = False  # something was read whose gradient has not been applied
 
     @property
     def backend(self) -> str:
@@ -157,6 +158,7 @@ class EmbeddingTables(nn.Module):
         values = values.view(-1, len(self.configs), self.dim)
         if not torch.is_grad_enabled():
             return values
+        self._awaited = True
         return self._gradients.watch(values, pooled)
 
     def _pooled(self, found: Found) -> Pooled:
@@ -178,6 +180,7 @@ class EmbeddingTables(nn.Module):
         Raises:
             RuntimeError: rows changed hands or places between a forward pass and this step.
         """
+        self._awaited = False
         if self._gradients:
             gradients = self._gradients.take(self._layout)
             lr = self.lr * self.rate
@@ -189,17 +192,24 @@ class EmbeddingTables(nn.Module):
 
     def discard(self) -> None:
         """Forget the gradients that wait for :meth:`step`."""
-        self._gradients = Gradients()
+        self._gradients, self._awaited = Gradients(), False
 
     def admit(self, ids: I64, offsets: I64 | None = None, weights: F32 | None = None) -> Found:
-        """Count a batch that is about to be learned; while there is room, admit whom it entitles.
+        """Count a batch that is about to be learned, and admit whom it entitles at once.
+
+        That is while there is room; else in the place of a row that was among the weakest at the
+        last :meth:`adapt`, was not seen since and is beaten by ``hysteresis``. While a gradient is
+        awaited nobody loses a row, so batches may be accumulated. Who gets none now contests at the
+        next :meth:`adapt`.
 
         Returns where its ids are now, for :meth:`read`. A value counts once, whatever its weight.
 
         Arguments and errors as for :meth:`forward`; nothing is counted if one is raised.
         """
         spans, batch, ids, offsets, weights = self._checked(ids, offsets, weights)
-        rows, moves = self.cache.admit(ids, spans, batch)
+        before = self.cache.rows.evictions.sum()
+        rows, moves = self.cache.admit(ids, spans, batch, evicts=not self._awaited)
+        self._layout += int(self.cache.rows.evictions.sum() > before)
         self._move(moves)
         return Found(rows, offsets, self._layout, weights)
 

@@ -23,6 +23,8 @@ class PlainTable:
         self.sketch: dict[int, np.float32] = {}  # of everybody else
         self.candidates: dict[int, float] = {}
         self.waiting: dict[int, tuple[np.ndarray, np.float32]] = {}  # longest unused first
+        self.weak: list[tuple[int, float]] = []  # next to go: owners and their counts then
+        self.asked = 0  # of them since the last contest
         self.open = True
         self.churn = [0, 0]
 
@@ -52,6 +54,7 @@ class PlainTable:
 
     def admit(self, keys: list[int], events: int) -> None:
         amount = 2.0 ** (events / self.config.half_life)
+        evicted = []
         for key in keys:
             if key in self.counts:
                 self.counts[key] += amount
@@ -62,30 +65,56 @@ class PlainTable:
                     if len(self.owners) < self.room:
                         self._own(key, count, len(self.owners))
                         continue
+                    victim = None if key in evicted else self._gives_way(count)
+                    if victim is not None:
+                        evicted.append(victim)
+                        self._replace(victim, key, count)
+                        continue
                     if self.room:
                         self.candidates[key] = count
                     if key in self.waiting:
                         self.waiting[key] = self.waiting.pop(key)
 
+    def _gives_way(self, count: float) -> int | None:
+        while self.weak:
+            key, then = self.weak[0]
+            if self.counts[key] == then and count <= self.config.hysteresis * then:
+                return None
+            self.weak.pop(0)
+            self.asked += 1
+            if self.counts[key] == then:
+                return key
+        return None
+
+    def _replace(self, victim: int, key: int, count: float) -> None:
+        place, comes_back = self.owners.index(victim), self.waiting.pop(key, None)
+        self._evict(victim)
+        if comes_back is not None:
+            self.waiting[key] = comes_back
+        self._own(key, count, place)
+
     def adapt(self) -> None:
+        if not self.candidates and not self.asked:
+            return
         victims = sorted(range(len(self.owners)), key=lambda row: self.counts[self.owners[row]])
         rivals = sorted(self.candidates, key=lambda k: (-self.candidates[k], home(k, BOARD_SHIFT)))
-        for row, rival in zip(victims, rivals, strict=False):
-            victim = self.owners[row]
+        victims = [self.owners[row] for row in victims]
+        spare = min(2 * (len(rivals) + self.asked) + 8, (self.config.capacity + 3) // 4)
+        self.asked, won = 0, 0
+        for victim, rival in zip(victims, rivals, strict=False):
             if not self.candidates[rival] > self.config.hysteresis * self.counts[victim]:
                 break
-            comes_back = self.waiting.pop(rival, None)
-            self._evict(victim)
-            if comes_back is not None:
-                self.waiting[rival] = comes_back
-            self._own(rival, self.candidates[rival], row)
+            self._replace(victim, rival, self.candidates[rival])
+            won += 1
         self.candidates.clear()
+        self.weak = [(key, self.counts[key]) for key in victims[won : won + spare]]
 
     def resize(self, capacity: int) -> None:
         if capacity < self.capacity and not self.config.follow:
             self.open = False
         before, self.capacity = self.cold, capacity
         self.candidates.clear()
+        self.weak, self.asked = [], 0
         ranked = sorted(self.owners, key=lambda k: (-self.counts[k], self.owners.index(k)))
         for key in reversed(ranked[self.room :]):  # the strongest leaves last
             self._evict(key)
