@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from serving.config import Limits
 from serving.errors import RequestError
@@ -45,18 +46,21 @@ class Gate:
         finally:
             self._inside -= 1
 
-    async def body(self, request: Request) -> bytes:
+    async def body(self, declared: str | None, parts: AsyncIterable[bytes]) -> bytes:
         """The whole body.
+
+        Args:
+            declared: its size, as the header Content-Length says it.
+            parts: of it.
 
         Raises:
             RequestError: 413, it is too large; 408, it does not come.
         """
-        declared = request.headers.get("content-length")
         if declared is not None and (len(declared) > 12 or int(declared) > self._limits.body_bytes):
             raise self._too_large()
         try:
             async with asyncio.timeout(self._limits.request_s):
-                return await self._read(request)
+                return await self._read(parts)
         except TimeoutError:
             raise RequestError(
                 f"did not come whole in {self._limits.request_s:g} s", "body", status=408
@@ -64,15 +68,30 @@ class Gate:
         except ClientDisconnect:  # nobody is there to read this
             raise RequestError("ended before its end", "body") from None
 
-    async def _read(self, request: Request) -> bytes:
-        parts, size = [], 0
-        async for part in request.stream():
+    async def _read(self, parts: AsyncIterable[bytes]) -> bytes:
+        kept, size = [], 0
+        async for part in parts:
             size += len(part)
             if size > self._limits.body_bytes:
                 raise self._too_large()
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            kept.append(part)
+        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def _too_large(self) -> RequestError:
         most = self._limits.body_bytes
         return RequestError(f"must have {most} bytes or fewer; send several", "body", status=413)
+
+
+async def received(receive: Receive) -> AsyncIterator[bytes]:
+    """The parts of an ASGI request's body.
+
+    Raises:
+        ClientDisconnect: the client went before its end.
+    """
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        yield message.get("body", b"")

@@ -11,18 +11,38 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.metrics import Metrics
 
 
-class Measured:
-    """Tells the metrics route, status and time of each request.
+class Counted:
+    """Tells the metrics route, status and seconds of a request.
 
     Args:
-        app: what it stands around.
         metrics: they are told.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         # Finding a label by its name costs more than counting.
         self._known: MutableMapping[tuple[str, int], tuple[Any, Any]] = {}
+
+    def __call__(self, route: str, status: int, seconds: float) -> None:
+        found = self._known.get((route, status))
+        if found is None:
+            metrics = self._metrics
+            found = metrics.requests.labels(route, status), metrics.seconds.labels(route)
+            self._known[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+
+class Measured:
+    """Counts and times each request.
+
+    Args:
+        app: what it stands around.
+        counted: is told.
+    """
+
+    def __init__(self, app: ASGIApp, counted: Counted) -> None:
+        self._app, self._counted = app, counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,16 +59,7 @@ class Measured:
         try:
             await self._app(scope, receive, noted)
         finally:
-            self._count(_route(scope["path"]), status, time.perf_counter() - begun)
-
-    def _count(self, route: str, status: int, seconds: float) -> None:
-        found = self._known.get((route, status))
-        if found is None:
-            metrics = self._metrics
-            found = metrics.requests.labels(route, status), metrics.seconds.labels(route)
-            self._known[route, status] = found
-        found[0].inc()
-        found[1].observe(seconds)
+            self._counted(_route(scope["path"]), status, time.perf_counter() - begun)
 
 
 def _route(path: str) -> str:

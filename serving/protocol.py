@@ -18,7 +18,7 @@ from serving import tensors
 from serving.errors import JSON, RequestError
 from serving.tensors import Tensor, Values
 from stream_prune.artifact import ModelCard
-from stream_prune.features import INTEGER, Categorical, Dense, FeatureSpec
+from stream_prune.features import INTEGER, FeatureSpec
 
 PLATFORM = "stream_prune"
 OUTPUT = "score"
@@ -147,8 +147,7 @@ def _explain(body: bytes, kind: type[T]) -> T:
 
 
 def _columns(request: InferRequest, tail: memoryview, spec: FeatureSpec, most_rows: int) -> Columns:
-    known: dict[str, Dense | Categorical] = {column.name: column for column in spec.dense}
-    known.update({column.name: column for column in spec.categorical})
+    known = spec.by_name
     columns: Columns = {}
     for tensor in request.inputs:
         column = known.get(tensor.name)
@@ -174,9 +173,9 @@ def _columns(request: InferRequest, tail: memoryview, spec: FeatureSpec, most_ro
         tail = tail[size:]
     if len(tail):
         raise RequestError(f"{len(tail)} bytes belong to no tensor", "body")
-    for name in known:
-        if name not in columns:
-            raise RequestError("is missing from the inputs", name)
+    if len(columns) < len(known):
+        missing = next(name for name in known if name not in columns)
+        raise RequestError("is missing from the inputs", missing)
     return columns
 
 

@@ -49,7 +49,7 @@ _NULL = type(None)
 _NAN = "nan"
 
 
-class Tensor(msgspec.Struct):
+class Tensor(msgspec.Struct, gc=False):
     """One input column: ``data`` in row-major order, flat or nested; none where it is binary."""
 
     name: str

@@ -32,6 +32,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 EVENT_TIME = "__event_time"
 LABEL = "__label"
 EVENT_KEY = "__event_key"
+SERVED_SCORE = "__served_score"
 PARTITION = "__partition"
 OFFSET = "__offset"
 
@@ -144,6 +145,8 @@ class FeatureSpec:
 
     ``label`` is 0, 1 or null (unlabelled: scored, never learned or evaluated); it counts as known
     ``label_delay_ms`` after ``event_time``. ``event_key``, if named, identifies an event.
+    ``served_score``, if named, is the probability that was served for it (null: none was): it is
+    judged beside the scores of the model in training, and no model sees it.
     """
 
     dense: tuple[Dense, ...]
@@ -152,14 +155,16 @@ class FeatureSpec:
     event_time: str
     event_key: str | None = None
     label_delay_ms: int = 0
+    served_score: str | None = None
 
     def __post_init__(self) -> None:
         if not self.categorical:
             raise ConfigError("features.categorical: at least one categorical column is needed")
         _check_name("label", self.label)
         _check_name("event_time", self.event_time)
-        if self.event_key is not None:
-            _check_name("event_key", self.event_key)
+        for role in ("event_key", "served_score"):
+            if getattr(self, role) is not None:
+                _check_name(role, getattr(self, role))
         for name in self.columns:
             if self.columns.count(name) > 1:
                 raise ConfigError(f"features: column {name!r} is named twice")
@@ -172,13 +177,19 @@ class FeatureSpec:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every raw column that an event must have."""
-        key = () if self.event_key is None else (self.event_key,)
-        return (*self.inputs, self.label, self.event_time, *key)
+        named = (self.event_key, self.served_score)
+        others = (name for name in named if name is not None)
+        return (*self.inputs, self.label, self.event_time, *others)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The raw columns that a model sees: what a scoring request must have."""
         return (*(c.name for c in self.dense), *(c.name for c in self.categorical))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Dense | Categorical]:
+        """The columns that a model sees, by their names."""
+        return {column.name: column for column in (*self.dense, *self.categorical)}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -188,6 +199,7 @@ class FeatureSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain values for JSON or YAML."""
+        served = {} if self.served_score is None else {"served_score": self.served_score}
         return {
             "dense": [{k: v for k, v in vars(c).items() if v is not None} for c in self.dense],
             "categorical": [vars(c).copy() for c in self.categorical],
@@ -195,6 +207,7 @@ class FeatureSpec:
             "event_time": self.event_time,
             "event_key": self.event_key,
             "label_delay_ms": self.label_delay_ms,
+            **served,
         }
 
     @classmethod
