@@ -11,6 +11,8 @@ from stream_prune.models.interactions import (
     Convolution,
     CrossInteraction,
     DotInteraction,
+    Interaction,
+    LinearInteraction,
     MixVectors,
     SelfAttention,
 )
@@ -74,6 +76,8 @@ class DHENHeadConfig(HeadConfig):
 class DHENLayer(nn.Module):
     """``LayerNorm(ensemble_i interaction_i(x) + shortcut(x))`` of x [B, m, D].
 
+    An interaction that is not present counts as zeros, and is not run.
+
     Args:
         config: of the head.
         vectors: m, that the layer is given.
@@ -88,7 +92,7 @@ class DHENLayer(nn.Module):
         self.interactions = nn.ModuleList(
             _interaction(kind, config, vectors) for kind in config.interactions
         )
-        parts = len(config.interactions)
+        self.vectors, parts = config.vectors, len(config.interactions)
         self.outputs = config.vectors * (parts if config.ensemble == "concat" else 1)
         if config.ensemble == "weighted_sum":
             self.weights = nn.Parameter(torch.full((parts,), 1.0 / parts))
@@ -99,15 +103,26 @@ class DHENLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, outputs, D] of [B, m, D]."""
-        parts = [interaction(x) for interaction in self.interactions]
+        there = [part for part in self.interactions if part.present]
+        total = self.shortcut(x)
         if self.ensemble == "concat":
-            joined = torch.cat(parts, 1)
-        elif self.ensemble == "sum":
-            joined = torch.stack(parts).sum(0)
-        else:
-            joined = torch.stack(parts, -1) @ self.weights
-        normalised: Tensor = self.norm(joined + self.shortcut(x))
+            absent = x.new_zeros((x.shape[0], self.vectors, x.shape[2]))
+            parts = [part(x) if part.present else absent for part in self.interactions]
+            total = total + torch.cat(parts, 1)
+        elif self.ensemble == "sum" and there:
+            total = total + torch.stack([part(x) for part in there]).sum(0)
+        elif there:
+            joined = torch.stack([part(x) for part in there], -1)
+            total = total + joined @ self._weights()
+        normalised: Tensor = self.norm(total)
         return normalised
+
+    def _weights(self) -> Tensor:
+        """Of the interactions that are present."""
+        places = [place for place, part in enumerate(self.interactions) if part.present]
+        if len(places) == len(self.interactions):
+            return self.weights
+        return self.weights[places]
 
 
 class DHENHead(nn.Module):
@@ -121,8 +136,9 @@ class DHENHead(nn.Module):
 
     Units are what lies inside the interactions: mixtures, hidden units, whole heads, channels,
     cross ranks (:mod:`.interactions`), and the hidden units of both MLPs. What a layer adds up
-    and normalises is a residual stream and stays: L and D, and with them the linear interaction.
-    An interaction is narrowed as far as its units go; as a whole it is not taken out.
+    and normalises is a residual stream and stays: L and D. A whole interaction is a unit as well:
+    left out, none of its products is made, and what the layer adds up is the others and the
+    shortcut. In a layer one stays.
 
     Differs from the paper in: the paper gives no sizes and leaves open what a layer's modules
     look like inside; dcn is a cross layer of low rank (:class:`.CrossLayer`) rather than
@@ -156,7 +172,7 @@ class DHENHead(nn.Module):
         return logits
 
 
-def _interaction(kind: str, config: DHENHeadConfig, vectors: int) -> nn.Module:
+def _interaction(kind: str, config: DHENHeadConfig, vectors: int) -> Interaction:
     dim, outputs = config.dim, config.vectors
     if kind == "dlrm":
         return DotInteraction(vectors, dim, outputs, config.projected, config.hidden)
@@ -167,4 +183,4 @@ def _interaction(kind: str, config: DHENHeadConfig, vectors: int) -> nn.Module:
         return Convolution(vectors, outputs, config.channels)
     if kind == "dcn":
         return CrossInteraction(vectors, dim, outputs, config.rank)
-    return MixVectors(vectors, outputs)
+    return LinearInteraction(vectors, outputs)

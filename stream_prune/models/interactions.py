@@ -1,7 +1,8 @@
 """The interactions that DHEN's layers are ensembles of: each maps [B, m, D] to [B, L, D].
 
 m vectors come in and L go out, whatever happens in between; so any of them can be added up with,
-or put beside, any other.
+or put beside, any other. Each can be left out as a whole: a layer goes on as if one whose
+``present`` is 0 had given zeros, which it would without its ``ends``.
 """
 
 from torch import Tensor, nn
@@ -10,6 +11,18 @@ from torch.nn import functional as F
 from stream_prune.models.dcn import CrossLayer
 from stream_prune.models.mlp import mlp
 from stream_prune.models.projected_dots import ProjectedDots
+
+
+class Interaction(nn.Module):
+    """One of an ensemble.
+
+    Attributes:
+        present: 1, or 0 where its layer leaves it out.
+        ends: its last parameters, by name; with these at zero it gives zeros.
+    """
+
+    present: int = 1
+    ends: tuple[str, ...] = ("mix.linear.weight",)
 
 
 class MixVectors(nn.Module):
@@ -28,8 +41,16 @@ class MixVectors(nn.Module):
         return mixed
 
 
-class DotInteraction(nn.Module):
+class LinearInteraction(Interaction, MixVectors):
+    """``W x``, and nothing else."""
+
+    ends = ("linear.weight",)
+
+
+class DotInteraction(Interaction):
     """Advanced DLRM: an MLP over the products with K mixtures. Units: mixtures, hidden units."""
+
+    ends = ("deep.2.weight", "deep.2.bias")
 
     def __init__(self, vectors: int, dim: int, outputs: int, projected: int, hidden: int) -> None:
         super().__init__()
@@ -43,7 +64,7 @@ class DotInteraction(nn.Module):
         return vectors
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(Interaction):
     """One transformer encoder layer among the m vectors, then a mix of them.
 
     Units: whole heads, and the hidden units of the feed-forward part; both sums are normalised
@@ -76,7 +97,7 @@ class SelfAttention(nn.Module):
         return mixed
 
 
-class Convolution(nn.Module):
+class Convolution(Interaction):
     """The m vectors as an image of m x D: 3 x 3 filters, a ReLU, a mix. Units: channels."""
 
     def __init__(self, vectors: int, outputs: int, channels: int) -> None:
@@ -90,7 +111,7 @@ class Convolution(nn.Module):
         return mixed
 
 
-class CrossInteraction(nn.Module):
+class CrossInteraction(Interaction):
     """A cross layer of DCN-V2 over all m D entries, then a mix. Units: the columns of its rank."""
 
     def __init__(self, vectors: int, dim: int, outputs: int, rank: int) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.cost import CostModel
+from stream_prune.sparsity.whole import ensembles
+from stream_prune.sparsity.worth import worth
 
 _HELD = float("inf")
 _LAST = float("-inf")
@@ -41,6 +44,11 @@ def allocate(
     parameters as well. Where the eligible units of a group run out, blocks of its other units fill
     the last room, after all others: an earlier prune may have taken too much from this group.
 
+    Whole modules cost unequally much, so no threshold is put on them. One after the other is left
+    out, each time the one without which the plan is worth most (:mod:`.worth`), as long as it is
+    worth more than with it: as long as its MACs do more elsewhere. Of those that one module holds
+    one stays. Groups inside of an absent one are at their least width.
+
     Args:
         scores: per group float [units], larger is more important, comparable between groups.
         cost: the cost model; its groups are the ones that are allocated.
@@ -53,6 +61,48 @@ def allocate(
         Per group the kept units, ascending. When even the narrowest allowed widths cost more than
         ``share``, these are returned: see :func:`least_share`.
     """
+    stay = {name for name in cost.whole if held is not None and held[name]}
+    gone = {name for name in cost.whole if eligible is not None and not eligible[name]} - stay
+
+    def without(names: frozenset[str]) -> _Plan:
+        units = _units(scores, cost, budget, share, eligible, held, names)
+        widths = {name: len(kept) for name, kept in units.items()}
+        if not _fits(cost, budget, share, widths):
+            return _Plan((False, -cost.share(widths)), names, units)
+        return _Plan((True, worth(scores, units, cost)), names, units)
+
+    best = without(frozenset(gone))
+    while True:
+        fewer = [
+            without(best.absent | {name})
+            for names in ensembles(cost.whole)
+            for name in names
+            if name not in best.absent | stay and len(best.absent & {*names}) < len(names) - 1
+        ]
+        better = max(fewer, key=lambda plan: plan.rank, default=best)
+        if better.rank <= best.rank:
+            return best.units
+        best = better
+
+
+class _Plan(NamedTuple):
+    """A plan without some whole modules; of two the one of higher rank is better."""
+
+    rank: tuple[bool, float]
+    absent: frozenset[str]
+    units: dict[str, tuple[int, ...]]
+
+
+def _units(
+    scores: Mapping[str, Tensor],
+    cost: CostModel,
+    budget: Budget,
+    share: float,
+    eligible: Mapping[str, Sequence[int]] | None,
+    held: Mapping[str, Sequence[int]] | None,
+    absent: frozenset[str],
+) -> dict[str, tuple[int, ...]]:
+    """The kept units of every group without some whole modules; arguments of :func:`allocate`."""
     order: dict[str, list[int]] = {}
     ranked: dict[str, list[float]] = {}
     ladders: dict[str, tuple[int, ...]] = {}
@@ -65,15 +115,23 @@ def allocate(
         order[name] = sorted(range(units), key=lambda unit: (unit in last, -listed[unit]))
         ranked[name] = [_LAST if unit in last else listed[unit] for unit in order[name]]
         ladders[name] = _ladder(budget, units, len(stay))
+        if name in cost.whole:
+            ladders[name] = (0 if name in absent else 1,)
+        elif cost.within.get(name) in absent:
+            ladders[name] = ladders[name][:1]
 
     def fits(widths: Mapping[str, int]) -> bool:
-        return cost.share(widths) <= share and (
-            share > budget.macs or holds_parameters(cost, budget, widths)
-        )
+        return _fits(cost, budget, share, widths)
 
     steps = _at_threshold(ranked, ladders, fits)
     _fill(steps, ranked, ladders, fits)
     return {name: tuple(sorted(order[name][: ladders[name][step]])) for name, step in steps.items()}
+
+
+def _fits(cost: CostModel, budget: Budget, share: float, widths: Mapping[str, int]) -> bool:
+    return cost.share(widths) <= share and (
+        share > budget.macs or holds_parameters(cost, budget, widths)
+    )
 
 
 def holds_parameters(cost: CostModel, budget: Budget, widths: Mapping[str, int]) -> bool:
@@ -87,8 +145,13 @@ def least_share(cost: CostModel, budget: Budget) -> float:
 
 
 def least_widths(cost: CostModel, budget: Budget) -> dict[str, int]:
-    """The minimum width of every group."""
-    return {name: budget.ladder(units)[0] for name, units in cost.units.items()}
+    """The minimum width of every group; of the modules that one module holds the dearest stays."""
+    widths = {name: budget.ladder(units)[0] for name, units in cost.units.items()}
+    widths |= dict.fromkeys(cost.whole, 1)
+    for names in ensembles(cost.whole):
+        dearest = min(names, key=lambda name: cost.macs({**widths, name: 0}))
+        widths |= dict.fromkeys(set(names) - {dearest}, 0)
+    return widths
 
 
 def _ladder(budget: Budget, units: int, least: int) -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from stream_prune.errors import ConfigError
 from stream_prune.sparsity.example import MODEL_ERRORS, Example
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.whole import inside
 
 
 class Cost(NamedTuple):
@@ -92,12 +93,16 @@ def measure(
 
 @dataclass(frozen=True)
 class _Term:
-    """A matrix product: (constant + sum of per-unit lengths x width) per axis, times reuse."""
+    """A matrix product: (constant + sum of per-unit lengths x width) per axis, times reuse.
+
+    ``within``: the whole module that it is a part of; without that it is not made.
+    """
 
     constants: tuple[int, ...]
     slopes: tuple[Mapping[str, int], ...]
     reuse: float
     passes: int
+    within: str | None = None
 
     def size(self, widths: Mapping[str, int]) -> int:
         return prod(
@@ -114,8 +119,11 @@ class CostModel:
         terms: one per layer weight that is multiplied.
         tensors: one per parameter, for counting parameters (reuse 1).
         other: MACs per example outside of the layers, in the full model.
-        other_per_unit: how much of ``other`` each unit of a group stands for (attention heads).
+        other_per_unit: how much of ``other`` each unit of a group stands for (attention heads); of
+            a whole module all that is inside of it at full width.
         units: full width of every group.
+        whole: the groups that are whole modules.
+        within: groups inside of a whole module, with its name.
     """
 
     terms: tuple[_Term, ...]
@@ -123,6 +131,8 @@ class CostModel:
     other: float
     other_per_unit: Mapping[str, float]
     units: Mapping[str, int]
+    whole: tuple[str, ...] = ()
+    within: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -134,11 +144,13 @@ class CostModel:
     ) -> CostModel:
         """From the full model's shapes, its groups and a measured forward pass."""
         every = dict(model.named_parameters(remove_duplicate=False))
+        whole = tuple(group.name for group in layout.groups if group.whole)
         terms = tuple(
             replace(
                 _term(layout, name, tuple(every[name].shape)),
                 reuse=reuse,
                 passes=measured.passes[name],
+                within=inside(name, whole),
             )
             for name, reuse in measured.reuse.items()
         )
@@ -146,16 +158,19 @@ class CostModel:
             _term(layout, name, tuple(tensor.shape)) for name, tensor in model.named_parameters()
         )
         units = {group.name: group.units for group in layout.groups}
-        return cls(terms, tensors, measured.other, dict(other_per_unit), units)
+        within = {name: part for name in units if (part := inside(name, whole)) is not None}
+        return cls(terms, tensors, measured.other, dict(other_per_unit), units, whole, within)
 
     def macs(self, widths: Mapping[str, int]) -> float:
         """MACs per example of a forward pass at the given widths."""
-        return sum(term.size(widths) * term.reuse for term in self.terms) + self._other(widths)
+        made = self._made(widths)
+        return sum(term.size(widths) * term.reuse for term in made) + self._other(widths)
 
     def cost(self, plan: Plan) -> Cost:
         """The full account of a plan."""
         widths = plan.widths
-        training = sum(term.size(widths) * term.reuse * term.passes for term in self.terms)
+        made = self._made(widths)
+        training = sum(term.size(widths) * term.reuse * term.passes for term in made)
         return Cost(
             macs_inference=round(self.macs(widths)),
             macs_training=round(training + 3 * self._other(widths)),
@@ -175,10 +190,17 @@ class CostModel:
         here, full = (sum(t.size(w) for t in self.tensors) for w in (widths, self.units))
         return here / full
 
+    def _made(self, widths: Mapping[str, int]) -> Iterable[_Term]:
+        """The products that are made at these widths."""
+        if not self.whole:
+            return self.terms
+        return [term for term in self.terms if term.within is None or widths[term.within]]
+
     def _other(self, widths: Mapping[str, int]) -> float:
         removed = (
             slope * (self.units[group] - widths[group])
             for group, slope in self.other_per_unit.items()
+            if group not in self.within or widths[self.within[group]]
         )
         return self.other - sum(removed)
 

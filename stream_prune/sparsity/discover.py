@@ -13,6 +13,7 @@ from stream_prune.sparsity.graph_groups import graph_groups
 from stream_prune.sparsity.groups import Group, named_tensors
 from stream_prune.sparsity.probe import Probe
 from stream_prune.sparsity.refusals import RefusedError, why_dense
+from stream_prune.sparsity.whole import whole_modules
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Discovery:
 
 
 def discover(model: nn.Module, forward: Callable[[], Any]) -> Discovery:
-    """Propose a group for every Linear and Conv layer, or say why it has none.
+    """Propose a group for every Linear and Conv layer, or say why it has none; and whole modules.
 
     Args:
         model: a copy of the full model that may be spoilt, in evaluation mode, all of whose
@@ -59,6 +60,7 @@ def discover(model: nn.Module, forward: Callable[[], Any]) -> Discovery:
         groups = graph_groups(model, forward, unclear, tied, found.refused)
         by_layer |= {name: Candidate((group,)) for name, group in groups.items()}
     found.candidates = [by_layer[name] for name in layers if name in by_layer]
+    found.candidates += [Candidate((group,)) for group in whole_modules(model)]
     found.refused = {name or "(model)": why for name, why in found.refused.items()}
     return found
 

@@ -30,7 +30,9 @@ def drawn(cost: CostModel, budget: Budget, seed: int) -> Units:
         rank = torch.empty(units, dtype=torch.float64)
         rank[_shuffled(units, f"{seed}/start/{name}")] = torch.arange(units, dtype=torch.float64)
         ranks[name] = (rank + 0.5) / units  # one threshold on these keeps the same share of all
-    return allocate(ranks, cost, budget, budget.macs)
+    # Units are exchanged within their group: a whole module that is not there would never come.
+    held = {name: (0,) if name in cost.whole else () for name in cost.units}
+    return allocate(ranks, cost, budget, budget.macs, held=held)
 
 
 def exchanged(

@@ -29,13 +29,15 @@ class Group:
     """Units that can only be removed together from all the tensors they live in.
 
     Attributes:
-        name: the layer that produces the units.
+        name: the layer that produces the units; of a whole module its name.
         units: how many there are in the full model.
         produced: what computes a unit's activation (weights, biases, batch-norm statistics).
         consumed: the weights that read a unit's activation; a unit is *masked* by zeroing these.
         exact: nothing between producer and consumers mixes units (proven on an example).
         follows: integer attributes of modules that follow the width, with what a unit counts:
             ("attention.num_heads", 1), ("attention.all_head_size", 16).
+        whole: the module ``name`` as a whole is the only unit (:mod:`.whole`). Removed, it is not
+            run: its products are gone, its tensors stay as they are.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Group:
     consumed: tuple[Member, ...]
     exact: bool = False
     follows: tuple[tuple[str, int], ...] = ()
+    whole: bool = False
 
     @property
     def members(self) -> tuple[Member, ...]:

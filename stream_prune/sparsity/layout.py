@@ -40,7 +40,8 @@ class Layout:
         tensors = dict(named_tensors(model))
         parts: dict[str, dict[int, list[tuple[str, Tensor]]]] = {}
         for group in groups:
-            for member in group.members:
+            # A whole module is left out with its tensors as they are.
+            for member in () if group.whole else group.members:
                 axes = parts.setdefault(member.param, {})
                 axes.setdefault(member.axis, []).append((group.name, member.positions))
         self.shapes = {name: tuple(tensors[name].shape) for name in parts}
@@ -74,6 +75,8 @@ class Layout:
 
     def kept_axis(self, name: str, axis: int, plan: Plan) -> Tensor | None:
         """The kept indices of one axis, None when all of it is kept."""
+        if axis not in self.axes.get(name, ()):
+            return None
         alive = torch.ones(self.axes[name][axis].length, dtype=torch.bool)
         for group, positions in self.axes[name][axis].parts:
             removed = torch.ones(len(positions), dtype=torch.bool)

@@ -23,7 +23,7 @@ from stream_prune.sparsity.plan import Plan
 from stream_prune.sparsity.prove import Proven
 from stream_prune.sparsity.renew import renew
 from stream_prune.sparsity.rescale import rescale
-from stream_prune.sparsity.rows import RowTable
+from stream_prune.sparsity.rows import RowTable, allotted
 from stream_prune.sparsity.rows import resize as resize_rows
 from stream_prune.sparsity.statistics import Statistics
 from stream_prune.sparsity.surgery import check, resize
@@ -140,6 +140,14 @@ class LiveModel:
             follower.renew(self.plan, come)
         return True
 
+    def cut_tables(self, budget: Budget) -> bool:
+        """Bring the tables to what the budget gives them now; whether that is another capacity."""
+        rows = allotted(self._tables, self.full.rows, self.plan.rows, budget)
+        if rows == self.plan.rows:
+            return False
+        self.resize_tables(rows)
+        return True
+
     def resize_tables(self, rows: Mapping[str, int]) -> None:
         """Bring the tables to these capacities."""
         resize_rows(self._tables, rows)
@@ -239,10 +247,11 @@ def check_budget(proven: Proven, budget: Budget) -> None:
     name, limit = "macs", budget.macs
     if least <= budget.macs:
         name, limit, least = "parameters", budget.parameters or 0.0, cost.parameter_share(widths)
+    left_out = ", of the modules that can be left out one in each ensemble" if cost.whole else ""
     dense = "; ".join(f"{name}: {why}" for name, why in sorted(proven.refused.items()))
     raise ConfigError(
         f"budget.{name} = {limit}: the least share that can be reached is {least:.4f}, with "
         f"every prunable group at its minimum width (min_units = {budget.min_units}, round_to = "
-        f"{budget.round_to}); raise budget.{name} or lower these. Layers that stay dense: "
-        f"{dense or 'none'}"
+        f"{budget.round_to}){left_out}; raise budget.{name} or lower these. "
+        f"Layers that stay dense: {dense or 'none'}"
     )

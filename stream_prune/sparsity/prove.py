@@ -83,14 +83,15 @@ def _prove_alone(
     """
     reasons: list[DisprovedError] = []
     for group in candidate.guesses:
-        if group.units < 2:
+        if group.units < 2 and not group.whole:
             raise DisprovedError("it has a single unit")
         others = [member.param for member in group.members if member.param in untrained]
         try:
             if others:
                 raise DisprovedError(f"{others[0]!r} is not trained by the optimizer")
-            trial.compare([group], one=True)
-            plan = trial.compare([group])
+            plan = trial.compare([group], one=True)
+            if not group.whole:
+                plan = trial.compare([group])
         except DisprovedError as reason:
             reasons.append(reason)
         else:

@@ -41,6 +41,8 @@ def rescale(model: nn.Module, layout: Layout, plan: Plan, *, undo: bool = False)
     """
     tensors = dict(named_tensors(model))
     for group in layout.groups:
+        if group.whole:  # what is added to it is normalised, or meant to be smaller
+            continue
         kept = len(plan.units[group.name])
         if kept == group.units:
             continue

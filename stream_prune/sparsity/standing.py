@@ -52,8 +52,12 @@ def constraints(live: LiveModel, budget: Budget, why: str) -> dict[str, Any]:
     }
     if budget.rows is not None:
         most, rows = capacities(live.full.rows, budget), live.plan.rows
-        met = all(rows[name] <= limit for name, limit in most.items())
-        reason = "every table is within its share" if met else "tables are cut at the first prune"
+        if budget.split == "coverage":
+            met, within = sum(rows.values()) <= sum(most.values()), "the tables' total is"
+        else:
+            met = all(rows[name] <= limit for name, limit in most.items())
+            within = "every table is"
+        reason = f"{within} within its share" if met else "tables are cut at the first prune"
         found["rows"] = {"limit": budget.rows, "met": met, "why": reason}
     return found
 
@@ -66,6 +70,8 @@ def _room(live: LiveModel, budget: Budget) -> bool:
     """Some group could be one rounding step wider within the budget."""
     cost, widths = live.proven.cost, live.plan.widths
     for name, units in cost.units.items():
+        if name in cost.whole or not widths.get(cost.within.get(name, ""), 1):
+            continue  # left out because its MACs do more elsewhere
         wider = [width for width in budget.ladder(units) if width > widths[name]]
         if wider and _holds(cost, budget, {**widths, name: wider[0]}):
             return True

@@ -116,7 +116,7 @@ class Statistics:
 
 
 def _consumed(group: Group) -> set[str]:
-    return {member.param for member in group.consumed}
+    return set() if group.whole else {member.param for member in group.consumed}
 
 
 def _weight(model: nn.Module, layer: str) -> Tensor:

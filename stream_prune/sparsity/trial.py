@@ -21,6 +21,7 @@ from stream_prune.sparsity.surgery import resize
 T = TypeVar("T")
 
 _DRAWS = 8  # weights are redrawn when the removed units happen to be dead on the whole example
+_ABSENT = 0.3  # whole modules that are left out when all groups are tried together
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
@@ -199,7 +200,13 @@ def _precise(duplicate: nn.Module, example: Example) -> tuple[nn.Module, Example
 
 
 def _some(units: int, generator: torch.Generator, one: bool) -> tuple[int, ...]:
-    """All but one or half of the units at random, ascending; neither none nor all."""
+    """All but one or half of the units at random, ascending; neither none nor all.
+
+    A single unit, which is a whole module, is left out in the first case, and at random.
+    """
+    if units == 1:
+        absent = one or bool(torch.rand((), generator=generator) < _ABSENT)
+        return () if absent else (0,)
     order = torch.randperm(units, generator=generator).tolist()
     return tuple(sorted(order[: units - 1 if one else max(1, units // 2)]))
 

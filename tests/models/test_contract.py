@@ -92,6 +92,7 @@ CASES = {
             f"{FIRST}.1.deep.0": 10,
             f"{FIRST}.2.filters": 6,
             f"{FIRST}.4.cross.mix.0": 7,
+            **{f"{FIRST}.{n}": 1 for n in range(5)},  # whole interactions
             "top.0": 12,
         },
         {
@@ -125,6 +126,7 @@ CASES = {
             **{f"layers.{n}.interactions.0.filters": 6 for n in range(2)},
             **{f"layers.{n}.interactions.1.dots.projection": 5 for n in range(2)},
             **{f"layers.{n}.interactions.1.deep.0": 10 for n in range(2)},
+            **{f"layers.{n}.interactions.{i}": 1 for n in range(2) for i in range(2)},
         },
         {
             "bottom.2": "filters.weight' could not be located",  # one channel of an image

@@ -13,6 +13,7 @@ from stream_prune.errors import ConfigError
 from stream_prune.sparsity.groups import Group, Member, owner
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.whole import present
 
 
 class _Reader(NamedTuple):
@@ -29,7 +30,8 @@ class Reading:
 
     Args:
         model: the model.
-        layout: its groups; of each, the first layer that reads it is watched.
+        layout: its groups; of each, the first layer that reads it is watched. Whole modules have
+            no such layer and are left out.
 
     Raises:
         ConfigError: no Linear or Conv layer reads a group's units.
@@ -37,7 +39,9 @@ class Reading:
 
     def __init__(self, model: nn.Module, layout: Layout) -> None:
         self._layout = layout
-        self._readers = {group.name: _reader(model, group) for group in layout.groups}
+        self._readers = {
+            group.name: _reader(model, group) for group in layout.groups if not group.whole
+        }
         self._handles: list[RemovableHandle] = []
         self._pending: dict[str, Tensor] = {}
         self.moments: dict[str, Tensor] = {}
@@ -45,10 +49,19 @@ class Reading:
     def open(self, plan: Plan) -> None:
         """Start a scored window under ``plan``."""
         self.close()
-        for name, reader in self._readers.items():
+        for name in self._names(plan):
+            reader = self._readers[name]
             positions = self._layout.live_positions(reader.member, name, plan)
             hook = self._hook(name, reader.axis, positions)
             self._handles.append(reader.module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def unseen(self, plan: Plan) -> list[str]:
+        """Groups that should have been seen under the plan, and were not."""
+        return [name for name in self._names(plan) if name not in self.moments]
+
+    def _names(self, plan: Plan) -> list[str]:
+        run = present(self._layout.groups, plan.widths)
+        return [group.name for group in run if not group.whole]
 
     def close(self) -> None:
         """End it and forget what it collected."""

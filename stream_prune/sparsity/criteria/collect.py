@@ -24,6 +24,7 @@ from stream_prune.sparsity.groups import Group, Member, named_tensors
 from stream_prune.sparsity.layout import Layout
 from stream_prune.sparsity.nested_state import nested, part_of
 from stream_prune.sparsity.plan import Plan
+from stream_prune.sparsity.whole import ensembles, present
 from stream_prune.stateful import State
 
 
@@ -60,6 +61,7 @@ class Collector:
         self._placed: Mapping[str, tuple[int, ...]] | None = None  # the units that _places are of
         self._places: dict[Member, Tensor | None] = {}
         self._members: dict[str, tuple[list[_LiveMember], list[_LiveMember]]] = {}
+        self._plan: Plan | None = None
         self._hook: RemovableHandle | None = None
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
@@ -74,7 +76,7 @@ class Collector:
             group.name: (
                 [
                     self._live(member, group, plan, tensors[member.param])
-                    for member in group.produced
+                    for member in (group.consumed if group.whole else group.produced)
                     if isinstance(tensors[member.param], nn.Parameter)
                 ],
                 [
@@ -82,8 +84,9 @@ class Collector:
                     for member in group.consumed
                 ],
             )
-            for group in self._layout.groups
+            for group in present(self._layout.groups, plan.widths)
         }
+        self._plan = plan
         if self._reading is not None:
             self._reading.open(plan)
         if not isinstance(self._criterion, Weights):
@@ -110,6 +113,9 @@ class Collector:
     def scores(self) -> dict[str, Tensor]:
         """Per group float64 [K], divided by its mean over the kept units.
 
+        Of whole modules the mean is that over all that are present of the module that holds them.
+        Groups that were not run have none.
+
         Raises:
             RunError: a score is not finite.
         """
@@ -120,7 +126,12 @@ class Collector:
                     f"group {name!r}: what was scored in the window is not finite; "
                     "lower the learning rate or go back to an earlier checkpoint"
                 )
-        return {name: normalise(values) for name, values in scores.items()}
+        found = {name: normalise(values) for name, values in scores.items()}
+        whole = [group.name for group in self._layout.groups if group.whole and group.name in found]
+        for names in ensembles(whole):
+            joint = normalise(torch.cat([scores[name] for name in names]))
+            found |= {name: value.view(1) for name, value in zip(names, joint, strict=True)}
+        return found
 
     def _scores(self) -> dict[str, Tensor]:
         criterion = self._criterion
@@ -129,7 +140,8 @@ class Collector:
         if isinstance(criterion, Steps):
             return {name: criterion.settle(total) for name, total in self._sums.items()}
         assert self._reading is not None
-        unseen = [g.name for g in self._layout.groups if g.name not in self._reading.moments]
+        assert self._plan is not None
+        unseen = self._reading.unseen(self._plan)
         if unseen:
             raise RunError(
                 f"group {unseen[0]!r}: no activation was seen in the window; hooks do not run in a "
