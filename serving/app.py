@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -26,7 +26,10 @@ from serving.metrics import CONTENT_TYPE
 from serving.model_slot import ModelSlot
 from serving.service import Service
 from stream_prune.artifact import ScoreError
-from stream_prune.errors import RunError
+from stream_prune.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from serving.grpc_server import GrpcServer
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +54,18 @@ def create_app(
         ConfigError: a key that ``config`` names is missing.
     """
     service = Service(slot, config, follower)
+    keys, counted = Keys(config), Counted(slot.metrics)
+    rpc = None if config.grpc_port is None else _grpc(service, keys, counted, config)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         if follower is not None:
             follower.start()
+        if rpc is not None:
+            await rpc.start()
         yield
+        if rpc is not None:
+            await rpc.stop()
         if follower is not None:
             await asyncio.to_thread(follower.stop)
         service.scoring.close()
@@ -69,8 +78,7 @@ def create_app(
         version="2",
         lifespan=life,
     )
-    app.state.service = service
-    keys, counted = Keys(config), Counted(slot.metrics)
+    app.state.service, app.state.grpc = service, rpc
     app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Measured, counted=counted)
     reads = {
@@ -84,6 +92,17 @@ def create_app(
     _add_repository(app, service)
     openapi.describe(app, slot, config)
     return app
+
+
+def _grpc(service: Service, keys: Keys, counted: Counted, config: ServingConfig) -> GrpcServer:
+    try:
+        from serving.grpc_server import GrpcServer
+    except ImportError as error:
+        raise ConfigError(
+            f"grpc_port = {config.grpc_port}: gRPC needs the extra `grpc` "
+            f"(pip install 'stream-prune[grpc]'): {error}"
+        ) from None
+    return GrpcServer(service, keys, counted, config)
 
 
 def _add_scoring(app: FastAPI, service: Service) -> None:

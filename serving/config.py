@@ -148,12 +148,14 @@ class ServingConfig:
     Args:
         host: address to listen on.
         port: of HTTP; 0: any free one.
+        grpc_port: of gRPC, at the same address; 0: any free one; None: HTTP alone.
         threads: of ONNX Runtime for one request.
         workers: large requests that are scored at a time, beside the small ones.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
     threads: int = 1
     workers: int = 2
     limits: Limits = Limits()
@@ -164,6 +166,8 @@ class ServingConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port = {self.port}: must be in [0, 65535]")
+        if self.grpc_port is not None and not 0 <= self.grpc_port <= 65_535:
+            raise ConfigError(f"grpc_port = {self.grpc_port}: must be in [0, 65535]")
         _positive("threads", self.threads)
         _positive("workers", self.workers)
 

@@ -46,21 +46,32 @@ class RequestError(Exception):
         super().__init__(reason if field is None else f"{field}: {reason}")
 
 
-def response(error: Exception) -> Response:
-    """The answer to a request that was refused: a RequestError or a ScoreError."""
+def described(error: RequestError | ScoreError) -> ErrorObject:
+    """What a client is told of it."""
     if isinstance(error, RequestError):
         reason = None if error.field is None else error.reason
-        told = ErrorObject(str(error), error.field, error.row, reason)
-        return answer(error.status, told, error.headers)
-    assert isinstance(error, ScoreError)
-    return answer(400, ErrorObject(str(error), error.column, error.row, error.reason))
+        return _writable(ErrorObject(str(error), error.field, error.row, reason))
+    return _writable(ErrorObject(str(error), error.column, error.row, error.reason))
+
+
+def response(error: Exception) -> Response:
+    """The answer to a request that was refused: a RequestError or a ScoreError."""
+    assert isinstance(error, RequestError | ScoreError)
+    if isinstance(error, RequestError):
+        return answer(error.status, described(error), error.headers)
+    return answer(400, described(error))
 
 
 def answer(status: int, error: ErrorObject, headers: Mapping[str, str] | None = None) -> Response:
     """An error object as an HTTP response."""
-    # A message may quote half a surrogate pair, which UTF-8 can't write.
+    error = _writable(error)
+    return Response(msgspec.json.encode(error), status, headers, media_type=JSON)
+
+
+def _writable(error: ErrorObject) -> ErrorObject:
+    """A message may quote half a surrogate pair, which UTF-8 can't write."""
     for name in ("error", "field", "reason"):
         text = getattr(error, name)
         if text is not None:
             setattr(error, name, text.encode(errors="replace").decode())
-    return Response(msgspec.json.encode(error), status, headers, media_type=JSON)
+    return error

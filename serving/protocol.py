@@ -101,13 +101,13 @@ def question(
     elif not _is_json(kind):
         raise unknown_type(kind, JSON)
     request = decode(head, InferRequest)
-    as_bytes = _wants_bytes(request)
-    columns = _columns(request, tail, spec, most_rows)
+    as_bytes = wants_bytes(request)
+    asked = columns(request, tail, spec, most_rows)
 
     def reply(name: str, version: str, scores: Scores) -> Reply:
         return _reply(name, version, request.id, scores, as_bytes)
 
-    return Question(columns, reply)
+    return Question(asked, reply)
 
 
 def unknown_type(kind: str | None, allowed: str) -> RequestError:
@@ -146,37 +146,42 @@ def _explain(body: bytes, kind: type[T]) -> T:
         raise RequestError(f"is no JSON: {reason:.200}", "body") from None
 
 
-def _columns(request: InferRequest, tail: memoryview, spec: FeatureSpec, most_rows: int) -> Columns:
+def columns(request: InferRequest, tail: memoryview, spec: FeatureSpec, most_rows: int) -> Columns:
+    """The columns of a request, those of binary tensors taken from ``tail`` one after another.
+
+    Raises:
+        RequestError: names the tensor, and what is wrong with it.
+    """
     known = spec.by_name
-    columns: Columns = {}
+    found: Columns = {}
     for tensor in request.inputs:
         column = known.get(tensor.name)
         if column is None:
             raise RequestError(
                 f"is no input of this model: they are {', '.join(known)}", f"{tensor.name:.80}"
             )
-        if tensor.name in columns:
+        if tensor.name in found:
             raise RequestError("is there twice", tensor.name)
         plain = tensors.single(tensor, column)
         if plain is not None:
-            columns[tensor.name] = plain
+            found[tensor.name] = plain
             continue
         tensors.check(tensor, column, most_rows)
         size = _binary_size(tensor)
         if size is None:
-            columns[tensor.name] = tensors.from_json(tensor, column)
+            found[tensor.name] = tensors.from_json(tensor, column)
             continue
         if size > len(tail):
             reason = f"binary_data_size = {size}: only {len(tail)} bytes are left in the body"
             raise RequestError(reason, tensor.name)
-        columns[tensor.name] = tensors.from_bytes(tensor, column, tail[:size])
+        found[tensor.name] = tensors.from_bytes(tensor, column, tail[:size])
         tail = tail[size:]
     if len(tail):
         raise RequestError(f"{len(tail)} bytes belong to no tensor", "body")
-    if len(columns) < len(known):
-        missing = next(name for name in known if name not in columns)
+    if len(found) < len(known):
+        missing = next(name for name in known if name not in found)
         raise RequestError("is missing from the inputs", missing)
-    return columns
+    return found
 
 
 def _binary_size(tensor: Tensor) -> int | None:
@@ -190,7 +195,12 @@ def _binary_size(tensor: Tensor) -> int | None:
     return size
 
 
-def _wants_bytes(request: InferRequest) -> bool:
+def wants_bytes(request: InferRequest) -> bool:
+    """Whether the scores are to come as bytes.
+
+    Raises:
+        RequestError: another output is asked for.
+    """
     wanted = (request.parameters or {}).get("binary_data_output", False)
     for output in request.outputs or ():
         if output.name != OUTPUT:

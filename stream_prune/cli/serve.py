@@ -30,6 +30,9 @@ def serve(
     ],
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of gRPC beside HTTP (extra grpc).")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name in requests; by default the model's own.")
     ] = None,
@@ -67,9 +70,13 @@ def serve(
 
     settings = load(config, changes or ())
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads}
+    given["grpc_port"] = grpc_port
     settings = replace(settings, **{key: v for key, v in given.items() if v is not None})
     source, version = _source(model, tracking_uri, cache, settings)
     slot, follower = _loaded(source, version, name or _name(model), settings)
+    if settings.grpc_port is not None:  # a port that is taken is told before anything runs
+        with listen(settings.host, settings.grpc_port) as free:
+            settings = replace(settings, grpc_port=free.getsockname()[1])
     app = create_app(slot, settings, follower)
     listener = listen(settings.host, settings.port)
     scheme = "http" if settings.access.certificate is None else "https"
@@ -78,6 +85,8 @@ def serve(
     typer.echo(
         f"serving {slot.name}, version {slot.live.version}, at {root} (what it speaks: {root}/docs)"
     )
+    if settings.grpc_port is not None:
+        typer.echo(f"gRPC at {settings.host}:{settings.grpc_port}")
     if follower is not None and settings.following.every_s:
         typer.echo(f"following {model}, a look every {settings.following.every_s:g} s")
     typer.echo(f"try: {_curl(f'{root}/v2/models/{slot.name}/infer', slot, settings)}")
