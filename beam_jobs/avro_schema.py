@@ -20,7 +20,8 @@ def avro_schema(spec: FeatureSpec, name: str = "event") -> dict[str, Any]:
     """A record with every column of ``spec``, in its order.
 
     Dense columns are doubles, categories strings or longs (lists of them where multi-valued), the
-    label is an int, the event time a timestamp in ms, the event key a string.
+    label is an int, the event time a timestamp in ms, the event key a string, the served score a
+    double.
 
     Raises:
         ConfigError: a column has a name that Avro can't have.
@@ -31,6 +32,8 @@ def avro_schema(spec: FeatureSpec, name: str = "event") -> dict[str, Any]:
     fields.append({"name": spec.event_time, "type": TIME})
     if spec.event_key is not None:
         fields.append({"name": spec.event_key, "type": "string"})
+    if spec.served_score is not None:
+        fields.append(_nullable(spec.served_score, "double"))
     for field in fields:
         if not NAME.fullmatch(field["name"]):
             raise ConfigError(

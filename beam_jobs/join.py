@@ -4,11 +4,12 @@ A window of the source holds the impressions and the clicks of its span of time,
 that a window has. Once the clock is a whole attribution past a window's end, all clicks that may
 count for it are known, and it goes out: label 1 for an impression with a click, else 0. So the
 source's window S lets the window S - A go, A being the attribution in whole windows, and its commit
-says where to read on after S.
+says where to read on after S. Where conversions follow the clicks, their attribution is part of A,
+and label 1 is for an impression with a click that has a conversion.
 
 What a restart needs beside that is written once a window: the impressions of S that wait, and the
-keys that its clicks matched. The commits of the last A windows name these snapshots; together they
-are the state, and no event is read again that was in them.
+keys and times of its clicks and conversions that matched. The commits of the last A windows name
+these snapshots; together they are the state, and no event is read again that was in them.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.dead_letters import DUPLICATES, LATE, UNMATCHED
+from beam_jobs.dead_letters import DUPLICATES, LATE, UNMATCHED, Letter
 from beam_jobs.join_options import JoinOptions
-from beam_jobs.pending import Mask, Pending
+from beam_jobs.pending import Mask, Pending, Verdict
 from beam_jobs.window_buffer import ClosedWindow
 from stream_prune.errors import RunError
 from stream_prune.features import EVENT_KEY, EVENT_TIME, LABEL, PARTITION
 from stream_prune.minibatch.arrow_file import arrow_file
 from stream_prune.minibatch.commit import Commit
 
-IMPRESSIONS, CLICKS = "impressions", "clicks"
-_KEYS = pa.schema([(EVENT_KEY, pa.int64())])
+IMPRESSIONS, CLICKS, CONVERSIONS = "impressions", "clicks", "conversions"
+_FOLLOWED = {"click": "impression", "conversion": "clicked impression"}
+_MATCHED = pa.schema([(EVENT_KEY, pa.int64()), (EVENT_TIME, pa.int64())])
 
 
 class Join:
@@ -40,6 +42,7 @@ class Join:
         options: of the join.
         is_click: for partition numbers [B], which of them are partitions of clicks [B].
         shard: in the names of snapshots.
+        is_conversion: which of those are partitions of conversions [B]; None: none are.
     """
 
     def __init__(
@@ -49,12 +52,16 @@ class Join:
         is_click: Callable[[np.ndarray], Mask],
         *,
         shard: int = 0,
+        is_conversion: Callable[[np.ndarray], Mask] | None = None,
     ) -> None:
         self._length, self._options, self._is_click = length_ms, options, is_click
-        self._shard = shard
-        self.delay_ms = -(-options.attribution_ms // length_ms) * length_ms
+        self._is_conversion, self._shard = is_conversion, shard
+        self.delay_ms = -(-options.waits_ms // length_ms) * length_ms
         """From the window that goes out to the one that comes in (ms)."""
-        self.pending = Pending(options.attribution_ms)
+        later = options.conversions
+        self.pending = Pending(
+            options.attribution_ms, None if later is None else later.attribution_ms
+        )
         self._rows: dict[int, pa.RecordBatch] = {}
 
     def source(self, last: Commit | None) -> Commit | None:
@@ -89,8 +96,10 @@ class Join:
                 rows = read(name, digest)
                 if f"-{IMPRESSIONS}" in name:
                     self._add(rows, window_end)
-                else:
-                    self.pending.mark(rows.column(EVENT_KEY).to_numpy())
+                    continue
+                clicks = f"-{CLICKS}" in name
+                mark = self.pending.mark_clicked if clicks else self.pending.mark_converted
+                mark(_ints(rows, EVENT_KEY), _ints(rows, EVENT_TIME))
         return outlived
 
     def take_all(self, windows: Iterable[ClosedWindow]) -> Iterator[ClosedWindow]:
@@ -104,26 +113,27 @@ class Join:
         Raises:
             RunError: too many impressions wait.
         """
-        letters, state, clicks = list(closed.letters), [], 0
+        letters, state = list(closed.letters), []
+        counts = {CLICKS: 0}
         if closed.rows is not None:
-            impressions, found = self._split(closed.rows)
+            impressions, clicks, conversions = self._split(closed.rows)
             fresh = self._add(impressions, closed.window_end)
             kept = impressions.filter(pa.array(fresh))
             again = "an impression of the same key waits for its clicks already"
             letters += closed.told(impressions, ~fresh, DUPLICATES, again)
-            verdict = self.pending.click(_ints(found, EVENT_KEY), _ints(found, EVENT_TIME))
-            clicks = int(verdict.matched.sum())
-            for mask, kind, reason in (
-                (verdict.again, DUPLICATES, "its impression has a click before it"),
-                (verdict.late, LATE, "it comes after the attribution of its impression"),
-                (verdict.alone, UNMATCHED, "no impression of its key comes before it and waits"),
-            ):
-                letters += closed.told(found, mask, kind, reason)
-            matched = pa.record_batch([found.column(EVENT_KEY)], schema=_KEYS)
-            matched = matched.filter(pa.array(verdict.matched))
+            clicked = self.pending.click(_ints(clicks, EVENT_KEY), _ints(clicks, EVENT_TIME))
+            letters += _told(closed, clicks, clicked, "its impression", "click")
+            parts = [(IMPRESSIONS, kept), (CLICKS, _matched(clicks, clicked))]
+            if self._is_conversion is not None:
+                converted = self.pending.convert(
+                    _ints(conversions, EVENT_KEY), _ints(conversions, EVENT_TIME)
+                )
+                letters += _told(closed, conversions, converted, "its click", "conversion")
+                parts.append((CONVERSIONS, _matched(conversions, converted)))
+            counts = {what: rows.num_rows for what, rows in parts[1:]}
             state = [
                 (f"{closed.window_end}-{self._shard}-{what}", arrow_file(rows, rows.schema))
-                for what, rows in ((IMPRESSIONS, kept), (CLICKS, matched))
+                for what, rows in parts
                 if rows.num_rows
             ]
         out = self._release(closed.window_end - self.delay_ms)
@@ -135,7 +145,7 @@ class Join:
             letters=tuple(letters),
             read=(),
             end=closed.end and not more,
-            counts={"clicks": clicks},
+            counts=counts,
             state=tuple(state),
             forget=self._outlived(closed, closed.window_end - self.delay_ms, not more),
         )
@@ -150,9 +160,16 @@ class Join:
                 forget=self._outlived(closed, window_end, window_end == more[-1]),
             )
 
-    def _split(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        clicks = self._is_click(_ints(rows, PARTITION))
-        return rows.filter(pa.array(~clicks)), rows.filter(pa.array(clicks))
+    def _split(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]:
+        """Impressions, clicks, conversions."""
+        partitions = _ints(rows, PARTITION)
+        clicks = self._is_click(partitions)
+        later = np.zeros(len(clicks), np.bool_)
+        if self._is_conversion is not None:
+            later = self._is_conversion(partitions)
+        parts = (~clicks & ~later, clicks & ~later, later)
+        impressions, pressed, bought = (rows.filter(pa.array(part)) for part in parts)
+        return impressions, pressed, bought
 
     def _add(self, impressions: pa.RecordBatch, window_end: int) -> Mask:
         keys, times = _ints(impressions, EVENT_KEY), _ints(impressions, EVENT_TIME)
@@ -188,7 +205,26 @@ class Join:
         """
         until = closed.window_end if closed.end and last else gone
         ends = range(gone, until + 1, self._length)
-        return tuple(f"{e}-{self._shard}-{what}" for e in ends for what in (IMPRESSIONS, CLICKS))
+        kinds = (IMPRESSIONS, CLICKS, CONVERSIONS)[: 2 if self._is_conversion is None else 3]
+        return tuple(f"{e}-{self._shard}-{what}" for e in ends for what in kinds)
+
+
+def _matched(events: pa.RecordBatch, verdict: Verdict) -> pa.RecordBatch:
+    """Key and time of the clicks, or conversions, that count."""
+    columns = [events.column(name) for name in _MATCHED.names]
+    return pa.record_batch(columns, schema=_MATCHED).filter(pa.array(verdict.matched))
+
+
+def _told(
+    closed: ClosedWindow, events: pa.RecordBatch, verdict: Verdict, before: str, kind: str
+) -> list[Letter]:
+    """Letters of the clicks, or conversions, that do not count; ``before``: what they follow."""
+    reasons = (
+        (verdict.again, DUPLICATES, f"{before} has a {kind} before it"),
+        (verdict.late, LATE, f"it comes after the attribution of {before}"),
+        (verdict.alone, UNMATCHED, f"no {_FOLLOWED[kind]} of its key comes before it and waits"),
+    )
+    return [letter for reason in reasons for letter in closed.told(events, *reason)]
 
 
 def _ints(rows: pa.RecordBatch, name: str) -> np.ndarray:

@@ -9,6 +9,31 @@ from stream_prune.features import FeatureSpec
 
 
 @dataclass(frozen=True)
+class Conversions:
+    """What may follow a click: an impression is a positive only if it does.
+
+    Conversions name their impression as clicks do, in columns of the same names.
+
+    Attributes:
+        files: for a replay; each file is a partition.
+        topics: for a streaming job.
+        attribution_ms: a conversion counts up to so long after its click (ms).
+    """
+
+    files: tuple[str, ...]
+    attribution_ms: int
+    topics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.files) == bool(self.topics):
+            raise ConfigError("join.conversions: name files, or for a streaming job topics")
+        if self.attribution_ms < 1:
+            raise ConfigError(
+                f"join.conversions.attribution = {self.attribution_ms}: must be 1 or more"
+            )
+
+
+@dataclass(frozen=True)
 class JoinOptions:
     """Impressions get their labels from clicks (or conversions) of the same key.
 
@@ -20,6 +45,7 @@ class JoinOptions:
         attribution_ms: a click counts up to so long after its impression (ms); then an impression
             without one is a negative.
         max_pending: most impressions that wait for their clicks; past it the job stops.
+        conversions: of the clicks; None: a click alone makes a positive.
     """
 
     files: tuple[str, ...]
@@ -28,6 +54,7 @@ class JoinOptions:
     attribution_ms: int
     max_pending: int = 5_000_000
     topics: tuple[str, ...] = ()
+    conversions: Conversions | None = None
 
     def __post_init__(self) -> None:
         if bool(self.files) == bool(self.topics):
@@ -41,6 +68,12 @@ class JoinOptions:
             if value < 1:
                 raise ConfigError(f"join.{name} = {value}: must be 1 or more")
 
+    @property
+    def waits_ms(self) -> int:
+        """How long after an impression its label may still change (ms)."""
+        more = 0 if self.conversions is None else self.conversions.attribution_ms
+        return self.attribution_ms + more
+
     def check(self, spec: FeatureSpec) -> None:
         """Raises ConfigError unless it goes with the impressions' columns."""
         if spec.event_key is None:
@@ -48,9 +81,10 @@ class JoinOptions:
                 "join: impressions have no key: name its column, features.event_key, which clicks "
                 f"have as {self.key!r}"
             )
-        if spec.label_delay_ms < self.attribution_ms:
+        if spec.label_delay_ms < self.waits_ms:
+            more = "" if self.conversions is None else " and join.conversions.attribution"
             raise ConfigError(
                 f"features.label_delay = {spec.label_delay_ms}ms: must be at least "
-                f"join.attribution ({self.attribution_ms}ms), or a label would be used before it "
+                f"join.attribution{more} ({self.waits_ms}ms), or a label would be used before it "
                 "is known"
             )

@@ -27,6 +27,7 @@ from stream_prune.features import (
     LABEL,
     OFFSET,
     PARTITION,
+    SERVED_SCORE,
     Categorical,
     FeatureSpec,
 )
@@ -63,7 +64,7 @@ def as_log_rows(validated: Validated, spec: FeatureSpec) -> Validated:
         else:
             columns[column.name] = pa.array(np.zeros(count, np.int64))
     columns |= {name: clicks.column(name) for name in (EVENT_TIME, EVENT_KEY, PARTITION, OFFSET)}
-    columns[LABEL] = pa.nulls(count, pa.float32())
+    columns[LABEL] = columns[SERVED_SCORE] = pa.nulls(count, pa.float32())
     form = schema(spec)
     rows = pa.RecordBatch.from_arrays([columns[name] for name in form.names], schema=form)
     raw = validated.decoded.rows.drop_columns([_LABEL, _CATEGORY])

@@ -63,13 +63,15 @@ class Chunk:
 class FileSource:
     """The files of a log in sorted order; a file's place among them is its partition.
 
-    Those of clicks to be joined come after all others, from the partition ``clicks_from`` on.
+    Those of clicks to be joined come after all others, from the partition ``clicks_from`` on, and
+    their conversions from ``conversions_from`` on.
     """
 
     files: tuple[Path, ...]
     format: str = "parquet"
     csv: CsvFormat = field(default_factory=CsvFormat)
     clicks_from: int | None = None
+    conversions_from: int | None = None
 
     def open(self, partition: int) -> LogFile:
         """The file of a partition, kept open over calls as long as it does not change.

@@ -30,16 +30,19 @@ def open_source(options: ReplayOptions) -> FileSource:
     """
     paths = find_files(options.files)
     clicks: tuple[Path, ...] = ()
+    later: tuple[Path, ...] = ()
     if options.join is not None:
-        clicks = find_files(options.join.files)
-        for path in clicks:
-            if path.resolve() in {other.resolve() for other in paths}:
-                raise ConfigError(f"join.files: {path} is among source.files too")
+        clicks = _others("join.files", options.join.files, paths)
+        if options.join.conversions is not None:
+            files = options.join.conversions.files
+            later = _others("join.conversions.files", files, paths + clicks)
+    every = paths + clicks + later
     source = FileSource(
-        paths + clicks,
-        find_format(paths + clicks, options.format),
+        every,
+        find_format(every, options.format),
         options.csv,
         len(paths) if clicks else None,
+        len(paths + clicks) if later else None,
     )
     numbers = range(len(paths))
     _check_files(source, numbers, options.spec)
@@ -49,6 +52,16 @@ def open_source(options: ReplayOptions) -> FileSource:
     if not any(source.has_rows(partition) for partition in numbers):
         raise RunError(f"source.files: no rows in {', '.join(str(path) for path in paths[:3])}")
     return source
+
+
+def _others(key: str, files: tuple[str, ...], before: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files of a key, which must be none of those before."""
+    found = find_files(files)
+    for path in found:
+        if path.resolve() in {other.resolve() for other in before}:
+            known = "source.files" if key == "join.files" else "source.files or join.files"
+            raise ConfigError(f"{key}: {path} is among {known} too")
+    return found
 
 
 def _check_files(source: FileSource, partitions: range, spec: FeatureSpec) -> None:
@@ -110,4 +123,11 @@ def _joined(options: JoinOptions, source: FileSource) -> dict[str, Any]:
     told = asdict(options) | {"clicks_from": source.clicks_from}
     for name in ("files", "topics", "max_pending"):  # its files are among the source's
         del told[name]
+    if options.conversions is None:
+        del told["conversions"]
+    else:
+        told["conversions"] = {
+            "attribution_ms": options.conversions.attribution_ms,
+            "from": source.conversions_from,
+        }
     return told

@@ -98,4 +98,6 @@ class ReplayOptions:
         if self.join is not None:
             if not self.join.files:
                 raise ConfigError("join.files = []: must name at least one file, folder or pattern")
+            if self.join.conversions is not None and not self.join.conversions.files:
+                raise ConfigError("join.conversions.files = []: must name at least one file")
             self.join.check(self.spec)

@@ -157,7 +157,13 @@ def replay(
 def _join(options: ReplayOptions, source: FileSource) -> Join:
     assert options.join is not None
     clicks_from = source.clicks_from
-    return Join(options.window_ms, options.join, lambda numbers: numbers >= clicks_from)
+    later = source.conversions_from
+    return Join(
+        options.window_ms,
+        options.join,
+        lambda numbers: numbers >= clicks_from,
+        is_conversion=None if later is None else lambda numbers: numbers >= later,
+    )
 
 
 def plan(buffer: WindowBuffer, options: ReplayOptions) -> list[Range]:

@@ -24,9 +24,10 @@ GROUP = 1000
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What became of every row that was read: ``rows`` is the sum of the seven that follow it.
+    """What became of every row that was read: ``rows`` is the sum of the eight that follow it.
 
-    ``clicks`` gave a row its label in a join, ``unmatched`` ones have no impression there.
+    ``clicks`` and ``conversions`` counted for a row's label in a join, ``unmatched`` ones have no
+    impression there.
     ``unlabelled`` rows are good ones. ``windows`` counts commits, ``batches`` mini-batches.
     """
 
@@ -37,6 +38,7 @@ class Reconciliation:
     invalid: int = 0
     undecodable: int = 0
     clicks: int = 0
+    conversions: int = 0
     unmatched: int = 0
     unlabelled: int = 0
     windows: int = 0
@@ -57,7 +59,7 @@ class Reconciliation:
     def __str__(self) -> str:
         parts = ["good", "late", "duplicates", "invalid", "undecodable"]
         if self.clicks or self.unmatched:
-            parts += ["clicks", "unmatched"]
+            parts += ["clicks", *(["conversions"] if self.conversions else []), "unmatched"]
         told = " + ".join(f"{getattr(self, name):,} {name}" for name in parts)
         return f"{self.rows:,} rows = {told}; {self.unlabelled:,} of the good are unlabelled"
 

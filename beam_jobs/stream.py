@@ -158,6 +158,12 @@ def create_log(options: StreamOptions) -> MiniBatchLog:
     if options.join is not None:
         join = asdict(options.join) | {"topics": list(options.join.topics)}
         source["join"] = {k: v for k, v in join.items() if k not in ("files", "max_pending")}
+        if options.join.conversions is None:
+            del source["join"]["conversions"]
+        else:
+            later = source["join"]["conversions"]
+            later["topics"] = list(later["topics"])
+            del later["files"]
     return log_of_source(options.log, header, source)
 
 
@@ -192,14 +198,14 @@ class StreamJob:
         for commit in commits:
             self._done = self._done.plus(commit)
         self._before = self._done
-        self._ended = writer.last is not None and writer.last.end
+        self.log_ended = writer.last is not None and writer.last.end
         self._to_end = to_end
         self._wording = Wording("its partition", options.spec.event_time, options.max_jump_ms)
         self._taken = 0
         self._answers = True
 
     def run(self, stop: Callable[[], bool], progress: Callable[[Epoch], None]) -> Reconciliation:
-        if self._ended:
+        if self.log_ended:
             if self._to_end:
                 return self._done
             raise RunError(
@@ -210,13 +216,22 @@ class StreamJob:
             epochs = MicroEpochs(ToWindows(key, self._options))
             while not self.ended and not stop():
                 progress(self._epoch(epochs, ends if self._to_end else None))
-        self._check()
+        self.check()
         return self._done
 
     @property
     def ended(self) -> bool:
         """Every partition was read to its end."""
         return self._buffer.ended
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Per partition the offset of the next row."""
+        return {number: p.offset for number, p in self._buffer.partitions.items()}
+
+    def add_new_partitions(self) -> None:
+        """Ask for partitions that topics have got meanwhile."""
+        self._answers = add_new_partitions(self._reader, self._buffer)
 
     @contextmanager
     def started(self) -> Iterator[dict[int, int]]:
@@ -371,7 +386,7 @@ class StreamJob:
     def _waiting_impressions(self) -> int:
         return 0 if self._join is None else len(self._join.pending)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raises RunError unless every event that was read is accounted for."""
         committed = self._done.rows - self._before.rows
         waiting = self._buffer.open_rows + self._sink.waiting + self._waiting_impressions
@@ -387,7 +402,13 @@ def _join(options: StreamOptions) -> Join | None:
     if options.join is None:
         return None
     first = options.clicks_from
-    return Join(options.window_ms, options.join, lambda numbers: numbers >= first)
+    later = options.conversions_from
+    return Join(
+        options.window_ms,
+        options.join,
+        lambda numbers: numbers >= first,
+        is_conversion=None if later is None else lambda numbers: numbers >= later,
+    )
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from beam_jobs.decode import AVRO, JSON, Formats
 from beam_jobs.join_options import JoinOptions
@@ -15,7 +17,8 @@ from stream_prune.minibatch.retention import Retention
 
 WAIT, LEAVE, WALL_CLOCK = "wait", "leave", "wall_clock"
 FOLDER, TOPIC = "folder", "topic"
-IN_PROCESS = "in_process"
+IN_PROCESS, FLINK, DATAFLOW = "in_process", "flink", "dataflow"
+RUNNERS = (IN_PROCESS, FLINK, DATAFLOW)
 
 _REFUSED_RUNNERS = {
     "prism": "it was seen to lose rows without a word where a stage reads several partitions, and "
@@ -46,7 +49,9 @@ class StreamOptions:
         epoch_ms, epoch_rows: a micro-epoch ends after so long or so many events.
         max_open_rows: rows in open windows from which on only partitions that hold windows open
             are read.
-        runner: only ``in_process`` is.
+        runner: ``in_process`` (this machine, in micro-epochs), ``flink`` or ``dataflow``.
+        runner_options: of a runner on a cluster, Beam's pipeline options, passed through.
+        readers: on a cluster, how many read the partitions side by side.
         join: where labels come from, if not with the events; None: with the events.
         retention: how much of the log is kept; None: all.
     """
@@ -67,6 +72,8 @@ class StreamOptions:
     epoch_rows: int = 100_000
     max_open_rows: int = 5_000_000
     runner: str = IN_PROCESS
+    runner_options: Mapping[str, Any] = field(default_factory=dict)
+    readers: int = 4
     join: JoinOptions | None = None
     retention: Retention | None = None
 
@@ -89,6 +96,7 @@ class StreamOptions:
             ("stream.epoch", self.epoch_ms, 1),
             ("stream.epoch_rows", self.epoch_rows, 1),
             ("stream.max_open_rows", self.max_open_rows, 1),
+            ("stream.readers", self.readers, 1),
         ):
             if value < least:
                 raise ConfigError(f"{name} = {value}: must be {least} or more")
@@ -98,10 +106,15 @@ class StreamOptions:
             raise ConfigError(
                 f"stream.idle = {self.idle!r}: must be {WAIT}, {LEAVE} or {WALL_CLOCK}"
             )
-        if self.runner != IN_PROCESS:
+        if self.runner not in RUNNERS:
             why = _REFUSED_RUNNERS.get(self.runner.lower().removesuffix("runner"))
             told = f"is refused: {why}: " if why else ""
-            raise ConfigError(f"stream.runner = {self.runner!r}: {told}must be {IN_PROCESS}")
+            allowed = f"{IN_PROCESS}, {FLINK} or {DATAFLOW}"
+            raise ConfigError(f"stream.runner = {self.runner!r}: {told}must be {allowed}")
+        if self.runner == IN_PROCESS and self.runner_options:
+            raise ConfigError(
+                "stream.runner_options: are those of a cluster: also say stream.runner: flink"
+            )
         if self.join is not None:
             self._check_join(self.join)
         if self.letter_topic in self.reading.topics:
@@ -112,6 +125,14 @@ class StreamOptions:
     def _check_join(self, join: JoinOptions) -> None:
         if not join.topics:
             raise ConfigError("join.topics = []: must name the topics of the clicks")
+        later = () if join.conversions is None else join.conversions.topics
+        if join.conversions is not None and not later:
+            raise ConfigError("join.conversions.topics = []: must name the conversions' topics")
+        if set(later) & {*self.kafka.topics, *join.topics}:
+            raise ConfigError(
+                f"join.conversions.topics = {list(later)}: one of them is in source.kafka.topics "
+                "or join.topics too"
+            )
         if set(join.topics) & set(self.kafka.topics):
             raise ConfigError(
                 f"join.topics = {list(join.topics)}: one of them is in source.kafka.topics too"
@@ -125,15 +146,23 @@ class StreamOptions:
 
     @property
     def reading(self) -> KafkaSettings:
-        """All topics that are read: those of clicks after all others."""
+        """All topics that are read: those of clicks after all others, then conversions."""
         if self.join is None:
             return self.kafka
-        return replace(self.kafka, topics=self.kafka.topics + self.join.topics)
+        later = () if self.join.conversions is None else self.join.conversions.topics
+        return replace(self.kafka, topics=self.kafka.topics + self.join.topics + later)
 
     @property
     def clicks_from(self) -> int:
         """The number of the first partition of clicks."""
         return TOPIC_SPAN * len(self.kafka.topics)
+
+    @property
+    def conversions_from(self) -> int | None:
+        """The number of the first partition of conversions; None: there are none."""
+        if self.join is None or self.join.conversions is None:
+            return None
+        return self.clicks_from + TOPIC_SPAN * len(self.join.topics)
 
     @property
     def letter_topic(self) -> str | None:

@@ -31,7 +31,7 @@ def value_columns(
     """
     bad: Bad = {}
     lists = {c.name for c in spec.categorical if c.multi}
-    numbers = {*(c.name for c in spec.dense), spec.label}
+    numbers = {*(c.name for c in spec.dense), spec.label, spec.served_score}
     columns = {}
     for name in spec.columns:
         if name in lists:

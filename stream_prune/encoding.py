@@ -21,6 +21,7 @@ from stream_prune.features import (
     FLOAT32_MAX,
     LABEL,
     MISSING_ID,
+    SERVED_SCORE,
     STRING,
     Categorical,
     Dense,
@@ -67,7 +68,8 @@ def encode(spec: FeatureSpec, raw: pa.RecordBatch, *, labels: bool = True) -> En
     With ``labels=False`` (serving) only the input columns are read. The result has, in this order,
     dense columns (float32, transformed), categorical columns (int64, or list<int64>), and with
     labels ``__event_time`` (int64 ms), ``__label`` (float32, null = unlabelled) and, if the spec
-    has a key, ``__event_key``. Empty text in a numeric column counts as missing.
+    names them, ``__event_key`` and ``__served_score`` (float32, null = none was served). Empty
+    text in a numeric column counts as missing.
 
     Raises:
         ConfigError: a column is missing or of a type that can't hold what the spec says.
@@ -89,6 +91,9 @@ def encode(spec: FeatureSpec, raw: pa.RecordBatch, *, labels: bool = True) -> En
         columns[LABEL] = _encode_label(spec.label, raw.column(spec.label), rows)
         if spec.event_key is not None:
             columns[EVENT_KEY] = _encode_key(spec.event_key, raw.column(spec.event_key), rows)
+        if spec.served_score is not None:
+            served = raw.column(spec.served_score)
+            columns[SERVED_SCORE] = _encode_score(spec.served_score, served, rows)
     batch = pa.RecordBatch.from_pydict(columns)
     if not rows.good.all():
         batch = batch.filter(pa.array(rows.good))
@@ -121,6 +126,15 @@ def _encode_label(column: str, raw: pa.Array, rows: _Rows) -> pa.Array:
     absent = _blank(values)
     bad = unreadable | ~(absent | (x == 0) | (x == 1))
     rows.refuse(bad, column, values, "a label is 0, 1 or null")
+    return pa.array(np.where(rows.good & ~absent, x, 0).astype(np.float32), mask=absent)
+
+
+def _encode_score(column: str, raw: pa.Array, rows: _Rows) -> pa.Array:
+    values = _plain(raw)
+    x, unreadable = _numbers(column, values)
+    absent = np.isnan(x) & ~unreadable
+    bad = unreadable | ~(absent | ((x >= 0) & (x <= 1)))
+    rows.refuse(bad, column, values, "a served score is a probability in [0, 1] or null")
     return pa.array(np.where(rows.good & ~absent, x, 0).astype(np.float32), mask=absent)
 
 

@@ -21,11 +21,12 @@ def source_files(source: Source) -> tuple[str, ...]:
 
 def join_options(config: EventsConfig) -> JoinOptions | None:
     """The join of the configuration, if it has one."""
-    from beam_jobs.join_options import JoinOptions
+    from beam_jobs.join_options import Conversions, JoinOptions
 
     if config.join is None:
         return None
     spec, join = config.spec(), config.join
+    later = join.conversions
     return JoinOptions(
         files=join.files,
         topics=join.topics,
@@ -33,4 +34,7 @@ def join_options(config: EventsConfig) -> JoinOptions | None:
         key=join.key or spec.event_key or "",
         attribution_ms=join.attribution,
         max_pending=join.max_pending,
+        conversions=None
+        if later is None
+        else Conversions(later.files, later.attribution, later.topics),
     )

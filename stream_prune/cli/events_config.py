@@ -119,7 +119,10 @@ class Stream(Part):
         epoch_rows: ... or after so many events.
         max_open_rows: rows in open windows from which on only partitions that hold them open are
             read.
-        runner: ``in_process`` is the only one.
+        runner: ``in_process`` (this machine, in micro-epochs), ``flink`` (a cluster, through
+            Beam's job server) or ``dataflow``.
+        runner_options: of a runner on a cluster, Beam's pipeline options, passed through.
+        readers: on a cluster, how many read the partitions side by side.
     """
 
     idle: Literal["wait", "leave", "wall_clock"] = "wait"
@@ -129,6 +132,8 @@ class Stream(Part):
     epoch_rows: Annotated[int, Field(ge=1)] = 100_000
     max_open_rows: Annotated[int, Field(ge=1)] = 5_000_000
     runner: str = "in_process"
+    runner_options: dict[str, Any] = {}
+    readers: Annotated[int, Field(ge=1)] = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +147,20 @@ class Produce(ProduceOptions):
     log: Source | None = None
 
 
+class LaterConversions(Part):
+    """Conversions that follow the clicks of a join, in columns of the same names.
+
+    Attributes:
+        files: for a replay, in the format of the others; each is one partition.
+        topics: for the streaming job.
+        attribution: how long after its click a conversion counts.
+    """
+
+    files: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    attribution: Annotated[Duration, Field(gt=0)]
+
+
 class Join(Part):
     """Labels that come from other events: clicks or conversions of the impressions' keys.
 
@@ -153,6 +172,7 @@ class Join(Part):
         time: column of a click's event time; by default that of the impressions.
         key: column of the key of its impression; by default ``features.event_key``.
         max_pending: most impressions that wait; past it the job stops.
+        conversions: an impression is a positive only if its click is followed by one.
     """
 
     files: tuple[str, ...] = ()
@@ -161,6 +181,7 @@ class Join(Part):
     time: str | None = None
     key: str | None = None
     max_pending: Annotated[int, Field(ge=1)] = 5_000_000
+    conversions: LaterConversions | None = None
 
 
 class Keep(Part):

@@ -15,6 +15,7 @@ from stream_prune.features import (
     MISSING_ID,
     OFFSET,
     PARTITION,
+    SERVED_SCORE,
     Categorical,
     FeatureSpec,
 )
@@ -34,14 +35,15 @@ class BatchName:
 
 def schema(spec: FeatureSpec) -> pa.Schema:
     """The columns of a batch in the log: what ``encode`` returns, then partition and offset."""
-    key = [] if spec.event_key is None else [(EVENT_KEY, pa.int64())]
+    others = [] if spec.event_key is None else [(EVENT_KEY, pa.int64())]
+    others += [] if spec.served_score is None else [(SERVED_SCORE, pa.float32())]
     return pa.schema(
         [
             *((c.name, pa.float32()) for c in spec.dense),
             *((c.name, pa.list_(pa.int64()) if c.multi else pa.int64()) for c in spec.categorical),
             (EVENT_TIME, pa.int64()),
             (LABEL, pa.float32()),
-            *key,
+            *others,
             (PARTITION, pa.int32()),
             (OFFSET, pa.int64()),
         ]
@@ -61,6 +63,8 @@ class MiniBatch:
         offsets: int64 [F * B + 1], the bag of feature f and row b is
             ``ids[offsets[f * B + b] : offsets[f * B + b + 1]]``; None: one id in every bag.
         label: float32 [B], 0 or 1, NaN for unlabelled rows.
+        served: float32 [B], the probabilities that were served, NaN where none was; None: the
+            specification names no column for them.
     """
 
     name: BatchName
@@ -69,6 +73,7 @@ class MiniBatch:
     ids: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64] | None
     label: npt.NDArray[np.float32]
+    served: npt.NDArray[np.float32] | None = None
 
     @property
     def rows(self) -> int:
@@ -112,6 +117,7 @@ class MiniBatch:
             ids=ids,
             offsets=offsets,
             label=self.label[mask],
+            served=None if self.served is None else self.served[mask],
         )
 
     @classmethod
@@ -125,6 +131,9 @@ class MiniBatch:
             dense[:, i] = batch.column(column.name).to_numpy()
         bags = [_bags(c, batch.column(c.name)) for c in spec.categorical]
         single = not any(c.multi for c in spec.categorical)
+        served = None
+        if spec.served_score is not None:
+            served = batch.column(SERVED_SCORE).to_numpy(zero_copy_only=False).copy()
         return cls(
             name=name,
             event_time=batch.column(EVENT_TIME).to_numpy().copy(),
@@ -132,6 +141,7 @@ class MiniBatch:
             ids=np.concatenate([ids for ids, _ in bags]),
             offsets=None if single else _offsets(np.concatenate([n for _, n in bags])),
             label=batch.column(LABEL).to_numpy(zero_copy_only=False).copy(),
+            served=served,
         )
 
 

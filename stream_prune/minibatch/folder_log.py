@@ -101,6 +101,16 @@ class FolderLog:
         with told(file):
             return file.read_text(encoding="utf-8")
 
+    def agreed(self, name: str) -> str | None:
+        """What was said under a name; None if nothing was.
+
+        Raises:
+            RunError: the file can't be read.
+        """
+        file = self.path / f"{name}.json"
+        with told(file):
+            return file.read_text(encoding="utf-8") if file.exists() else None
+
     @cached_property
     def spec(self) -> FeatureSpec:
         """The feature specification of the rows."""

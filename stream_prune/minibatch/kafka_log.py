@@ -121,6 +121,15 @@ class KafkaLog:
         """
         return agree(self.at, name, text.encode()).decode()
 
+    def agreed(self, name: str) -> str | None:
+        """What was said under a name; None if nothing was.
+
+        Raises:
+            RunError: the brokers do not answer.
+        """
+        text = agreed(self.at, name)
+        return None if text is None else text.decode()
+
     def writer(self, shard: int) -> KafkaLogWriter:
         """Claim a shard for writing: every earlier writer of it is fenced off from now on.
 

@@ -68,6 +68,9 @@ class MiniBatchLog(Protocol):
     def agree(self, name: str, text: str) -> str:
         """Say something about the log once; returns what the log says under that name."""
 
+    def agreed(self, name: str) -> str | None:
+        """What was said under a name; None if nothing was."""
+
     def writer(self, shard: int) -> LogWriter:
         """Claim a shard."""
 

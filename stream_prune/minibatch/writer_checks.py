@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from stream_prune.features import EVENT_TIME, LABEL
+from stream_prune.features import EVENT_TIME, LABEL, SERVED_SCORE
 from stream_prune.minibatch.batch import BatchName
 from stream_prune.minibatch.commit import Claim, Commit
 from stream_prune.minibatch.header import LogHeader
@@ -30,7 +30,11 @@ def check_batch(
         raise ValueError(f"batch {name} has the columns {batch.schema}, not {schema}")
     if not 0 < batch.num_rows <= header.batch_rows:
         raise ValueError(f"batch {name} has {batch.num_rows} rows")
-    nulls = [column for column in schema.names if column != LABEL and _nulls(batch.column(column))]
+    nulls = [
+        column
+        for column in schema.names
+        if column not in (LABEL, SERVED_SCORE) and _nulls(batch.column(column))
+    ]
     if nulls:
         raise ValueError(f"batch {name}: nulls in {', '.join(nulls)}")
     times = batch.column(EVENT_TIME).to_numpy()

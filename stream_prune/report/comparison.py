@@ -104,3 +104,14 @@ def verdict(run: Run) -> str:
     sizes = f"{found['macs_inference']:,.0f} MACs"
     beside = "" if own is None or other is None else f", NE {other:.4f} beside {own:.4f}"
     return f"{run.name}: {found['verdict']} ({sizes}{beside})"
+
+
+def served(run: Run) -> str:
+    """What the scores that were really served are worth, in words; empty where the log has none."""
+    found = run.summary.get("served")
+    if not isinstance(found, Mapping) or found.get("ne") is None:
+        return ""
+    return (
+        f"{run.name}: the scores that were served: NE {found['ne']:.4f}, AUC {found['auc']:.4f} "
+        f"on {found['labelled']:,} events"
+    )

@@ -90,6 +90,7 @@ class Account:
         clock = self._clock.figures(progress.rows_learned, progress.late_rows)
         summary = {
             **state.prequential.summary(),
+            **({} if state.served is None else {"served": state.served.summary()}),
             **({"slices": slices} if slices else {}),
             **counted,
             **figures.with_lookups(state.learner, counted),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_prune.evaluation.prequential import Prequential
+from stream_prune.evaluation.served import Served
 from stream_prune.minibatch.log import MiniBatchLog
 from stream_prune.stateful import Stateful
 from stream_prune.training.build import build, build_control
@@ -31,9 +32,9 @@ class RunState:
         if control is not None:
             self.learner.companion = control
         evaluation = config.evaluation
-        self.prequential = Prequential(
-            evaluation.sliding_rows, evaluation.every_windows, evaluation.warmup_rows
-        )
+        judged = evaluation.sliding_rows, evaluation.every_windows, evaluation.warmup_rows
+        self.prequential = Prequential(*judged)
+        self.served = None if log.spec.served_score is None else Served(*judged)
         self.slices = Slices(evaluation.slices, log.spec)
         self.cursors = Cursors(log, compared=self.learner.companion is not None)
         self.progress = Progress(
@@ -55,6 +56,7 @@ class RunState:
             **learner.guards(),
             **({} if companion is None else companion.parts()),
             "evaluation": self.prequential,
+            **({} if self.served is None else {"served": self.served}),
             "slices": self.slices.figures,
             "cursors": self.cursors,
             "random": RandomState(learner.device),

@@ -171,6 +171,9 @@ class Trainer:
         with self._clock.phase("evaluate"):
             labels = np.concatenate([batch.label for batch in window])
             record = self.state.prequential.add(labels, scores)
+            if self.state.served is not None:
+                served = [batch.served for batch in window if batch.served is not None]
+                record["served"] = self.state.served.add(labels, np.concatenate(served))
             self.state.slices.add(window, scores)
         self._on_window(self._account.window(step.window, record, self._cost, self._behind))
 
