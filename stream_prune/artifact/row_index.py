@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from stream_prune.embedding.cold_rows import cold_rows
-from stream_prune.embedding.compiled import compiled
 
 Ids = npt.NDArray[np.int64]
 
@@ -106,7 +106,7 @@ class RowIndex:
         return rows
 
 
-@compiled
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]  # no cache on disk: numba unpickles those
 def _find(
     ids: Ids,
     lengths: Ids,

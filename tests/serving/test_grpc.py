@@ -3,19 +3,15 @@
 import json
 
 import grpc
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from messages_v2 import request, scores
 from requests_v2 import ROW, URL, good, serving, tensors
 from small_model import raw_rows
 
 from serving.config import Access, Limits, ServingConfig
 from serving.grpc_messages import MESSAGES, SERVICE
-
-CONTENTS = {"FP64": "fp64_contents", "INT64": "int64_contents", "BYTES": "bytes_contents",
-            "BOOL": "bool_contents", "FP32": "fp32_contents"}  # fmt: skip
-NULLS = {"FP64": -7777.0, "INT64": -7777, "BYTES": "(none)"}
 
 
 class Client:
@@ -46,38 +42,6 @@ def connected(slot, **config):
 def ask(slot):
     with connected(slot) as http:
         yield Client(http)
-
-
-def request(inputs, raw=False, **more):
-    """The v2 inputs of an HTTP request as a message; nulls by a value that stands for them."""
-    message = MESSAGES["ModelInferRequest"](**{"model_name": "ctr", **more})
-    for given_one in inputs:
-        kind = given_one["datatype"]
-        tensor = message.inputs.add(name=given_one["name"], datatype=kind, shape=given_one["shape"])
-        values = given_one["data"]
-        if None in values:
-            null = NULLS[kind]
-            values = [null if value is None else value for value in values]
-            field = "string_param" if kind == "BYTES" else "int64_param"
-            setattr(tensor.parameters["null"], field, null if kind == "BYTES" else int(null))
-        if kind == "BYTES":
-            values = [value.encode() for value in values]
-        if not raw:
-            getattr(tensor.contents, CONTENTS[kind]).extend(values)
-        elif kind == "BYTES":
-            content = b"".join(len(value).to_bytes(4, "little") + value for value in values)
-            message.raw_input_contents.append(content)
-        else:
-            code = {"FP64": "<f8", "INT64": "<i8", "FP32": "<f4", "BOOL": "u1"}[kind]
-            message.raw_input_contents.append(np.array(values, code).tobytes())
-    return message
-
-
-def scores(answer):
-    (output,) = answer.outputs
-    if answer.raw_output_contents:
-        return np.frombuffer(answer.raw_output_contents[0], "<f4")
-    return np.array(output.contents.fp32_contents, np.float32)
 
 
 @settings(max_examples=25)

@@ -8,10 +8,14 @@ import textwrap
 import threading
 import time
 
+import grpc
 import httpx
 import pytest
+from messages_v2 import request, scores
+from requests_v2 import URL, good
 from small_model import raw_rows
 
+from serving.grpc_messages import MESSAGES, SERVICE
 from serving.model_slot import ModelSlot
 from stream_prune.errors import RunError
 
@@ -88,12 +92,18 @@ def test_every_answer_during_swaps_belongs_to_the_version_it_names(written, othe
     assert seen == {"1", "2"}
 
 
-def test_a_server_process_needs_no_torch_and_answers(written):
+def test_a_server_process_needs_no_torch_unpickles_nothing_and_answers(written):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        grpc_port = free.getsockname()[1]
     program = f"""
-        import sys
+        import pickle, sys
+        def forbidden(*args, **kwargs):
+            raise AssertionError("unpickled")
+        pickle.load = pickle.loads = pickle.Unpickler = forbidden
         for name in ("torch", "mlflow", "apache_beam"):
             sys.modules[name] = None
         from serving.app import create_app
@@ -102,7 +112,7 @@ def test_a_server_process_needs_no_torch_and_answers(written):
         from serving.server import listen, serve
         slot = ModelSlot("ctr")
         slot.load({str(written)!r}, "3")
-        config = ServingConfig()
+        config = ServingConfig(grpc_port={grpc_port})
         serve(create_app(slot, config), listen("127.0.0.1", {port}), config)
     """
     server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
@@ -117,6 +127,13 @@ def test_a_server_process_needs_no_torch_and_answers(written):
                 assert time.monotonic() < deadline, "the server does not answer"
                 time.sleep(0.05)
         assert answer.json()["versions"] == ["3"]
+        answer = httpx.post(f"http://127.0.0.1:{port}{URL}", json={"inputs": good()})
+        assert answer.status_code == 200, answer.text
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+            message = request(good()).SerializeToString()
+            scored = MESSAGES["ModelInferResponse"].FromString(infer(message, timeout=30))
+        assert scores(scored).tolist() == pytest.approx(answer.json()["outputs"][0]["data"])
     finally:
         server.terminate()
         assert server.wait(10) in (0, -15)
