@@ -7,6 +7,7 @@ from the catalogue; nothing is counted over ratings, so nothing looks ahead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_prune.datasets.event_file import write_events
-from stream_prune.datasets.own_download import first
+from stream_prune.datasets.own_download import Download, first
 from stream_prune.datasets.time_order import in_time_order
+from stream_prune.errors import RunError
 
+LAST_USERS = {"ml-20m": 138_493, "ml-25m": 162_541}
+"""The user whose ratings come last in a release's file; releases are laid out alike."""
 LIKED = 4
 DENSE = [{"name": "release_year", "missing": 1995}]
 CATEGORICAL = [
@@ -34,6 +38,42 @@ Ratings = Callable[[], Iterator[pa.Table]]
 def write(path: Path, made_from: str, events: Ratings, rows: int | None) -> None:
     """The first ``rows`` events by time, to a Parquet file; what lies beside it is temporary."""
     write_events(path, made_from, first(in_time_order(events, "rated_at", path.parent), rows))
+
+
+def check_release(ratings: Path, download: Download) -> None:
+    """That the files are those of the release that is asked for, and not of one laid out alike.
+
+    The README.txt beside them names it; without that, the last user of the whole file does.
+
+    Raises:
+        RunError: they are another's.
+    """
+    readme = ratings.with_name("README.txt")
+    found, how = "", ""
+    if readme.is_file():
+        named = re.search(r"\((ml-[\w-]+)\)", readme.read_text(encoding="utf-8", errors="replace"))
+        found, how = (named[1] if named else ""), f"{readme.name} beside it says so"
+    if not found:
+        last = _last_user(ratings)
+        found = next((name for name, user in LAST_USERS.items() if user == last), "")
+        how = f"its last user is {last}"
+    if found and found != download.dataset:
+        other = (
+            f"fetch it as {found}" if found in LAST_USERS else f"there is no data set {found} here"
+        )
+        raise RunError(
+            f"{ratings}: belongs to {found}, not to {download.dataset} ({how}): {other}, or: "
+            f"{download.how()}"
+        )
+
+
+def _last_user(ratings: Path) -> int | None:
+    with ratings.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 200))
+        lines = file.read().decode("ascii", errors="replace").split()
+    value = lines[-1].partition(",")[0] if lines else ""
+    return int(value) if value.isdigit() else None
 
 
 def rated(ratings: Iterator[pa.Table], films: pa.Table) -> Iterator[pa.Table]:

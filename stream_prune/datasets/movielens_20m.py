@@ -57,7 +57,7 @@ def prepare(folder: str | Path, rows: int | None = None) -> list[Path]:
 
     Raises:
         ConfigError: ``rows`` is below 1, or a file is not there.
-        RunError: a file is laid out in another way.
+        RunError: a file is laid out in another way, or belongs to another release.
     """
     return prepared("ml-20m", DOWNLOAD, folder, rows)
 
@@ -66,6 +66,7 @@ def prepared(name: str, download: Download, folder: str | Path, rows: int | None
     """The same for any release with this layout."""
     path = event_path(folder, name, rows)
     ratings, films = (download.find(folder, file) for file in ("ratings.csv", "movies.csv"))
+    movielens.check_release(ratings, download)
     made = made_from(LAYOUT, rows, ratings, films)
     if not is_made_from(path, made):
         movielens.write(path, made, lambda: events(ratings, films, download), rows)

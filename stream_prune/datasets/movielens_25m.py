@@ -31,6 +31,6 @@ def prepare(folder: str | Path, rows: int | None = None) -> list[Path]:
 
     Raises:
         ConfigError: ``rows`` is below 1, or a file is not there.
-        RunError: a file is laid out in another way.
+        RunError: a file is laid out in another way, or belongs to another release.
     """
     return prepared("ml-25m", DOWNLOAD, folder, rows)

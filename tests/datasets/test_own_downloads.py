@@ -175,6 +175,34 @@ def test_kuairands_logs_are_merged_by_time(tmp_path: Path) -> None:
     assert "long_view" not in rows[0]
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "how"),
+    [
+        ("README.txt", "Summary\n=======\n\nThis dataset (ml-25m) describes", "README.txt beside"),
+        ("ratings.csv", "162541,50872,4.5,1240953372\n", "its last user is 162541"),
+    ],
+)
+def test_releases_that_are_laid_out_alike_are_told_apart(
+    file: str, text: str, how: str, tmp_path: Path
+) -> None:
+    FILES["ml-25m"](tmp_path)
+    with (tmp_path / file).open("a") as out:
+        out.write(text)
+    with pytest.raises(RunError, match="belongs to ml-25m, not to ml-20m") as caught:
+        datasets.load("ml-20m").prepare(tmp_path)
+    assert how in str(caught.value)
+    assert "fetch it as ml-25m" in str(caught.value)
+    assert "your own download of ml-20m.zip" in str(caught.value)
+    assert datasets.load("ml-25m").prepare(tmp_path)
+
+
+def test_a_release_that_is_not_read_here_is_named(tmp_path: Path) -> None:
+    FILES["ml-25m"](tmp_path)
+    write(tmp_path / "README.txt", "This dataset (ml-latest-small) describes")
+    with pytest.raises(RunError, match="belongs to ml-latest-small, not to ml-25m"):
+        datasets.load("ml-25m").prepare(tmp_path)
+
+
 def test_pairs_in_lightgcns_format_get_negatives_that_the_user_does_not_have(
     tmp_path: Path,
 ) -> None:
