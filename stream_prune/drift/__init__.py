@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from stream_prune.drift.id_churn import IdChurn as IdChurn
     from stream_prune.drift.input_monitor import InputMonitor as InputMonitor
     from stream_prune.drift.kswin import Kswin as Kswin
+    from stream_prune.drift.mewma import Mewma as Mewma
     from stream_prune.drift.monitor import DriftMonitor as DriftMonitor
     from stream_prune.drift.monitor import DriftSignal as DriftSignal
     from stream_prune.drift.page_hinkley import PageHinkley as PageHinkley
     from stream_prune.drift.population import DensePopulation as DensePopulation
     from stream_prune.drift.population import ScorePopulation as ScorePopulation
+    from stream_prune.drift.residuals import ResidualMonitor as ResidualMonitor
     from stream_prune.drift.vote import Vote as Vote
 
 _HOME = {
@@ -37,7 +39,9 @@ _HOME = {
     "IdChurn": "id_churn",
     "InputMonitor": "input_monitor",
     "Kswin": "kswin",
+    "Mewma": "mewma",
     "PageHinkley": "page_hinkley",
+    "ResidualMonitor": "residuals",
     "ScorePopulation": "population",
     "Vote": "vote",
 }

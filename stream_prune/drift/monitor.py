@@ -14,6 +14,7 @@ from torch import Tensor
 from stream_prune.drift.cusum import Cusum
 from stream_prune.drift.detector import Detector
 from stream_prune.drift.input_monitor import InputMonitor
+from stream_prune.drift.residuals import ResidualMonitor
 from stream_prune.drift.slices import Slices
 from stream_prune.errors import ConfigError
 from stream_prune.stateful import State
@@ -21,7 +22,7 @@ from stream_prune.stateful import State
 Values = npt.NDArray[Any] | Tensor
 
 _EPSILON = 1e-7
-_LOSS = "loss"
+_LOSS, _RESIDUALS = "loss", "residuals"
 
 
 class DriftSignal(NamedTuple):
@@ -33,7 +34,7 @@ class DriftSignal(NamedTuple):
             an alarm.
         value: mean loss of the latest slice, NaN before the first.
         slices: slices completed so far.
-        sources: who has alarmed: ``loss``, and the inputs' monitors by their names.
+        sources: who has alarmed: ``loss``, ``residuals``, and the inputs' monitors by their names.
     """
 
     alarm: bool
@@ -54,6 +55,8 @@ class DriftMonitor:
         inputs: label-free monitors by name, fed by :meth:`observe_inputs`.
         need: so many of all monitors, that of the loss among them, must alarm.
         within_rows: learned rows for which the alarm of one counts.
+        residuals: watches what the model gets wrong beside its inputs, which it is given by
+            :meth:`show`; None: nothing does.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -67,11 +70,14 @@ class DriftMonitor:
         inputs: Mapping[str, InputMonitor] | None = None,
         need: int = 1,
         within_rows: int = 4096,
+        residuals: ResidualMonitor | None = None,
     ) -> None:
-        self.inputs = dict(inputs or {})
-        if not 1 <= need <= 1 + len(self.inputs) or within_rows < 1:
+        self.inputs, self.residuals = dict(inputs or {}), residuals
+        self._shown: npt.NDArray[np.float64] | None = None
+        monitors = 1 + len(self.inputs) + (residuals is not None)
+        if not 1 <= need <= monitors or within_rows < 1:
             raise ConfigError(
-                f"drift: need = {need} must be in [1, {1 + len(self.inputs)}], the number of "
+                f"drift: need = {need} must be in [1, {monitors}], the number of "
                 f"monitors, and within_rows = {within_rows} positive"
             )
         if slice_rows < 1 or cooldown_rows < 0:
@@ -103,22 +109,39 @@ class DriftMonitor:
             if monitor.observe(_array(dense), ids, _array(scores)) and self._waiting == 0:
                 self._votes[name] = monitor.severity, self._within
 
+    def show(self, dense: Values) -> None:
+        """The dense inputs [B, N] of the batch that :meth:`observe` is told of next.
+
+        Only ``residuals`` look at them.
+        """
+        self._shown = None if self.residuals is None else _array(dense)
+
     def observe(self, labels: Values, scores: Values) -> DriftSignal:
-        """Take in a batch by its logloss.
+        """Take in a batch by its logloss, and by its residuals where these are watched.
 
         Args:
             labels: [B] 0 or 1; NaN where unknown: these examples are left out.
             scores: [B] probabilities given before the batch was learned.
+
+        Raises:
+            ConfigError: residuals are watched, and the inputs of these rows were not shown.
         """
         known, predicted = _array(labels), _array(scores)
         mask = ~np.isnan(known)
+        self._observe_residuals(known, predicted, mask)
         if not mask.all():
             known, predicted = known[mask], predicted[mask]
         predicted = predicted.clip(_EPSILON, 1 - _EPSILON)
         return self._take(-np.log(np.where(known > 0.5, predicted, 1 - predicted)))
 
     def observe_loss(self, loss: float, rows: int) -> DriftSignal:
-        """Take in a batch by its mean loss, for each of its ``rows`` examples."""
+        """Take in a batch by its mean loss, for each of its ``rows`` examples.
+
+        Raises:
+            ConfigError: residuals are watched, which need labels and scores.
+        """
+        if self.residuals is not None:
+            raise ConfigError("drift.residuals: needs labels and scores, not the loss alone")
         return self._take(np.full(rows, loss, dtype=np.float64))
 
     def reset(self) -> None:
@@ -128,6 +151,26 @@ class DriftMonitor:
             if monitor.statistic.of_model:
                 monitor.reset()
         self._begin_cooldown()
+
+    def _observe_residuals(
+        self,
+        labels: npt.NDArray[np.float64],
+        scores: npt.NDArray[np.float64],
+        known: npt.NDArray[np.bool_],
+    ) -> None:
+        if self.residuals is None:
+            return
+        dense, self._shown = self._shown, None
+        if dense is None or len(dense) != len(labels):
+            raise ConfigError(
+                f"drift.residuals: {0 if dense is None else len(dense)} rows of dense inputs were "
+                f"shown for {len(labels)} labels: call DriftMonitor.show(dense) with the same rows "
+                "right before"
+            )
+        seen = slice(self._waiting, None)
+        found = self.residuals.observe(labels[known][seen], scores[known][seen], dense[known][seen])
+        if found and _RESIDUALS not in self._votes:
+            self._votes[_RESIDUALS] = self.residuals.severity, self._within
 
     def _take(self, losses: npt.NDArray[np.float64]) -> DriftSignal:
         skipped = min(self._waiting, len(losses))
@@ -149,6 +192,8 @@ class DriftMonitor:
     def _begin_cooldown(self) -> None:
         self._votes = {}
         self._slices.clear()
+        if self.residuals is not None:  # what the model gets wrong is about to be learned
+            self.residuals.reset()
         self._waiting = self._cooldown_rows
 
     def state_dict(self) -> State:
@@ -156,6 +201,8 @@ class DriftMonitor:
         inputs: State = {}
         for name, monitor in self.inputs.items():
             inputs |= {f"inputs/{name}/{key}": v for key, v in monitor.state_dict().items()}
+        if self.residuals is not None:
+            inputs |= {f"residuals/{key}": v for key, v in self.residuals.state_dict().items()}
         return {
             "kind": type(self.detector).__name__,
             "waiting": self._waiting,
@@ -186,6 +233,8 @@ class DriftMonitor:
         self.detector.load_state_dict(_part(state, "detector/"))
         for name, monitor in self.inputs.items():
             monitor.load_state_dict(_part(state, f"inputs/{name}/"))
+        if self.residuals is not None:
+            self.residuals.load_state_dict(_part(state, "residuals/"))
 
 
 def _part(state: State, start: str) -> State:

@@ -117,7 +117,7 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
         guard=FiniteSteps(head, optimizer, MAX_DROPPED_STEPS) if controller is None else None,
         companion=shadow,
         bfloat16=config.precision == "bfloat16",
-        monitor=monitor if monitor is not None and monitor.inputs else None,
+        monitor=monitor if monitor is not None and (monitor.inputs or monitor.residuals) else None,
     )
 
 

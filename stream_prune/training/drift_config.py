@@ -14,9 +14,11 @@ from stream_prune.drift.detector import Detector
 from stream_prune.drift.id_churn import IdChurn
 from stream_prune.drift.input_monitor import InputMonitor, Statistic
 from stream_prune.drift.kswin import Kswin
+from stream_prune.drift.mewma import ALPHA, WEIGHTS, Mewma
 from stream_prune.drift.monitor import DriftMonitor
 from stream_prune.drift.page_hinkley import PageHinkley
 from stream_prune.drift.population import DensePopulation, ScorePopulation
+from stream_prune.drift.residuals import ResidualMonitor
 from stream_prune.drift.vote import Vote
 from stream_prune.errors import ConfigError
 from stream_prune.training.own_parts import part
@@ -66,6 +68,29 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class ResidualConfig:
+    """Detection on residuals times dense inputs, which hears drifts that the loss is too noisy for.
+
+    Attributes:
+        alpha: chance of an alarm at one slice and one weight where nothing moves; smaller alarms
+            less.
+        weights: of the newest slice in the means that are held against the ones before.
+        slice_rows: labelled rows per slice.
+        memory: slices that means and covariances remember.
+    """
+
+    alpha: float = ALPHA
+    weights: tuple[float, ...] = WEIGHTS
+    slice_rows: int = 128
+    memory: int = 1024
+
+    def build(self) -> ResidualMonitor:
+        """The monitor."""
+        detector = Mewma(self.alpha, self.weights, self.memory)
+        return ResidualMonitor(detector, self.slice_rows, self.memory)
+
+
+@dataclass(frozen=True)
 class DriftConfig:
     """The drift monitor: a detector fed with the mean loss of slices of the stream.
 
@@ -78,7 +103,9 @@ class DriftConfig:
         cooldown_rows: rows that the detector does not see at the start, after an alarm and after
             the model was resized.
         inputs: label-free monitors of ``dense`` inputs, ``ids`` or ``scores``.
-        need: so many of the loss and the inputs' monitors must alarm.
+        residuals: beside the loss, what the model gets wrong together with the dense inputs; None:
+            not watched.
+        need: so many of the loss, the residuals and the inputs' monitors must alarm.
         within_rows: learned rows for which the alarm of one counts.
     """
 
@@ -87,6 +114,7 @@ class DriftConfig:
     slice_rows: int = 512
     cooldown_rows: int = 8192
     inputs: Mapping[str, InputConfig] = field(default_factory=dict)
+    residuals: ResidualConfig | None = None
     need: int = 1
     within_rows: int = 4096
 
@@ -106,6 +134,7 @@ class DriftConfig:
             {name: monitor.build(name) for name, monitor in self.inputs.items()},
             self.need,
             self.within_rows,
+            None if self.residuals is None else self.residuals.build(),
         )
 
 

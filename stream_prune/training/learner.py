@@ -79,8 +79,8 @@ class Learner:
         companion: what is trained and scored beside it; None: nothing.
         caution: multiplier of all rates, below 1 after the run has diverged.
         bfloat16: the head multiplies in bfloat16; weights, losses and updates stay float32.
-        monitor: the controller's drift detection, which also sees what is scored; None: it needs
-            only labels and scores.
+        monitor: the controller's drift detection, which also sees inputs; None: it needs only
+            labels and scores.
     """
 
     tables: EmbeddingTables
@@ -159,6 +159,8 @@ class Learner:
         if self.controller is None:
             return ()
         given = {} if reference is None else {"reference": reference}
+        if self.monitor is not None:
+            self.monitor.show(batch.dense)
         events = self.controller.step(
             labels=batch.label, scores=scores, event_time=int(batch.event_time[-1]), **given
         )

@@ -1,6 +1,7 @@
 """Detectors by name, votes, and label-free monitors, as a configuration names them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_trainer import SPARSE, a_config, final_states, journal_of
@@ -37,11 +38,51 @@ def test_a_vote_names_its_voters_with_their_settings() -> None:
         ({"inputs": {"labels": {}}}, "inputs = 'labels': must be one of dense, ids, scores"),
         ({"inputs": {"ids": {"memory": 0}}}, "memory = 0"),
         ({"need": 2}, "need = 2"),
+        ({"residuals": {"alpha": 0}}, "alpha = 0"),
+        ({"residuals": {}, "need": 3}, r"need = 3 must be in \[1, 2\]"),
     ],
 )
 def test_what_cannot_be_is_told(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(DriftConfig, values)
+
+
+def trained(
+    folder: Path, run: str, drift: dict[str, Any], stop: int | None = None
+) -> TrainingConfig:
+    """A run, killed before so many windows if asked to and taken up again."""
+    values = {**SPARSE, "drift": drift}
+    config = a_config(folder, run, checkpoint={"every_windows": 3}, **values)
+    trainer = Trainer(config)
+    if stop is None:
+        trainer.run()
+        return config
+    windows = 0
+
+    def count(_: object) -> None:
+        nonlocal windows
+        windows += 1
+        if windows == stop:
+            raise KeyboardInterrupt
+
+    trainer._on_window = count
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    return trained(folder, run, drift)
+
+
+def test_a_run_hears_its_residuals_and_goes_on_alike_after_a_restart(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", a_spec(multi=True), drifting_rows(2_400, seed=3))
+    residuals = {"slice_rows": 3, "alpha": 0.1, "weights": [0.5, 0.1]}
+    drift = {**SPARSE["drift"], "parameters": {"h": 1e6}, "residuals": residuals}
+    whole = trained(tmp_path, "whole", drift)
+    again = trained(tmp_path, "again", drift, stop=16)
+    alarms = [line for line in journal_of(whole) if line["kind"] == "drift"]
+    assert alarms
+    assert journal_of(whole) == journal_of(again)
+    for name, state in final_states(whole).items():
+        if name != "journal":  # its length hangs on the clock
+            assert str(state) == str(final_states(again)[name])
 
 
 def test_a_run_hears_label_free_alarms_and_goes_on_alike_after_a_restart(tmp_path: Path) -> None:
@@ -52,27 +93,9 @@ def test_a_run_hears_label_free_alarms_and_goes_on_alike_after_a_restart(tmp_pat
     inputs = {"dense": {"slice_rows": 12}, "ids": {"slice_rows": 12}, "scores": {"slice_rows": 12}}
     drift = {**SPARSE["drift"], "parameters": {"h": 1e6}, "inputs": inputs}
 
-    def trained(run: str, stop: int | None = None) -> TrainingConfig:
-        values = {**SPARSE, "drift": drift}
-        config = a_config(tmp_path, run, checkpoint={"every_windows": 3}, **values)
-        trainer = Trainer(config)
-        if stop is None:
-            trainer.run()
-            return config
-        windows = 0
-
-        def count(_: object) -> None:
-            nonlocal windows
-            windows += 1
-            if windows == stop:
-                raise KeyboardInterrupt
-
-        trainer._on_window = count
-        with pytest.raises(KeyboardInterrupt):
-            trainer.run()
-        return trained(run)
-
-    whole, again = trained("whole"), trained("again", stop=16)
+    whole, again = (
+        trained(tmp_path, run, drift, stop) for run, stop in (("whole", None), ("again", 16))
+    )
     alarms = [line for line in journal_of(whole) if line["kind"] == "drift"]
     assert alarms
     assert journal_of(whole) == journal_of(again)
