@@ -22,6 +22,7 @@ from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import EMPTY, I64, IdMap
 
 F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
 
 ROWS = 64  # rows of a would-be set, at most; the sample is chosen for it
@@ -31,9 +32,9 @@ AGES = 1024  # ages that are told apart
 RESTS = 8  # rounds that a table sits out in which every id had its row
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _HALF, _TOP = np.uint64(32), np.uint64(40)
-_FULL = 1 << 24  # all of the sampling hash's values
+FULL = 1 << 24  # all of the sampling hash's values
 _FILLING = -1  # a would-be set still has room, so nothing is to be judged
-_UNSEEN, _READY = -2, -1  # ages of ids outside of a set: not seen often enough yet, or often enough
+UNSEEN, READY = -2, -1  # ages of ids outside of a set: not seen often enough yet, or often enough
 
 
 class Ghosts(NamedTuple):
@@ -78,7 +79,7 @@ def sample(capacity: int) -> tuple[int, int]:
     ((50, 8388608), (39, 65536))
     """
     halvings = max(0, (max(1, capacity) - 1) // ROWS).bit_length()
-    return capacity >> halvings, _FULL >> halvings
+    return capacity >> halvings, FULL >> halvings
 
 
 def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
@@ -92,7 +93,7 @@ def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
         ids=id_map.empty_map(sizes),
         owner=np.full(entries, EMPTY, np.int64),
         counts=np.zeros((entries, candidates), np.float32),
-        age=np.full((entries, candidates), _UNSEEN, np.int32),
+        age=np.full((entries, candidates), UNSEEN, np.int32),
         bin=np.full(entries, BINS, np.int8),
         base=base,
         used=np.zeros(tables, np.int64),
@@ -114,16 +115,19 @@ def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
 
 
 def worth(maturity: float) -> F64:
-    """What a hit counts by the row's age [AGES]; older rows count as the oldest of these."""
+    """What the hits before each age count together [AGES + 1]; a hit counts by the row's age.
+
+    Rows older than that count as the oldest of these.
+    """
     ages = np.arange(AGES)
-    return ages / (ages + maturity)
+    return np.concatenate(([0.0], np.cumsum(ages / (ages + maturity))))
 
 
 @compiled
 def _enter(admits: I64, entered: I64, candidate: int) -> int:
     """The age of an id that has just been seen often enough."""
     if admits[candidate] == 0:
-        return _READY
+        return READY
     admits[candidate] -= 1
     entered[candidate] += 1
     return 0
@@ -133,190 +137,92 @@ def _enter(admits: I64, entered: I64, candidate: int) -> int:
 def observe(
     ghosts: Ghosts, keys: I64, spans: I64, increment: F32, admission: F64, worth: F64
 ) -> None:
-    """Count a batch, laid out as for :func:`.id_map.lookup`; ``increment`` [F, K]."""
-    slots, counts, ages = ghosts.ids.slots, ghosts.counts, ghosts.age
-    candidates = counts.shape[1]
+    """Count a batch, laid out as for :func:`.id_map.lookup`; ``increment`` [F, K].
+
+    ``worth`` is the sum of what the hits up to an age count (:func:`worth`).
+    """
+    longest = np.diff(spans).max()
+    sampled, entries = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    times = np.zeros(ghosts.owner.size, np.int32)
     for table in range(ghosts.rows.size):
         if ghosts.rows[table] == 0 or ghosts.idle[table] > 0:
             continue
-        limit, start = ghosts.limit[table], ghosts.base[table]
-        room = ghosts.base[table + 1] - start
-        base = ghosts.ids.base[table]
-        mask, shift = ghosts.ids.base[table + 1] - base - 1, ghosts.ids.shift[table]
-        amount, enough = increment[table], np.float32(admission[table] - 0.5)
-        covered, hits = ghosts.covered[table], ghosts.round_hits[table]
-        admits, entered = ghosts.admits[table], ghosts.entered[table]
-        seen = 0
-        for i in range(spans[table], spans[table + 1]):
-            key = keys[i]
-            bits = np.uint64(key)
-            if np.int64(((bits ^ (bits >> _HALF)) * _MIX) >> _TOP) >= limit:
-                continue
-            seen += 1
-            slot = id_map.home(key, shift)
-            owner = slots[base + slot, 0]
-            while owner != key and owner != EMPTY:
-                slot = (slot + 1) & mask
-                owner = slots[base + slot, 0]
-            if owner == EMPTY:
-                hits[BINS] += 1
-                if ghosts.used[table] == room:
-                    continue  # until the round is over
-                entry = start + ghosts.used[table]
-                ghosts.used[table] += 1
-                slots[base + slot, 0] = key
-                slots[base + slot, 1] = entry
-                ghosts.owner[entry], ghosts.bin[entry] = key, BINS
-                for k in range(candidates):
-                    counts[entry, k] = amount[k]
-                    ages[entry, k] = _UNSEEN
-                    if enough < 1:
-                        ages[entry, k] = _enter(admits, entered, k)
-                continue
-            entry = slots[base + slot, 1]
-            hits[ghosts.bin[entry]] += 1
-            for k in range(candidates):
-                counts[entry, k] += amount[k]
-                age = ages[entry, k]
-                if age >= 0:
-                    covered[k] += worth[age]
-                    ages[entry, k] = min(age + 1, AGES - 1)
-                elif age == _UNSEEN and counts[entry, k] >= enough * amount[k]:
-                    ages[entry, k] = _enter(admits, entered, k)
+        seen = _sample(keys, spans[table], spans[table + 1], ghosts.limit[table], sampled)
+        known = _track(ghosts, table, sampled[:seen], times, entries)
+        _count(ghosts, table, entries[:known], times, increment[table], admission[table], worth)
         ghosts.seen[table] += seen
         ghosts.total[table] += spans[table + 1] - spans[table]
 
 
 @compiled
-def end_round(
+def _sample(keys: I64, start: int, stop: int, limit: int, sampled: I64) -> int:
+    """Writes the keys at ``start : stop`` that belong to the sample, and returns how many."""
+    seen = 0
+    for i in range(start, stop):
+        bits = np.uint64(keys[i])
+        sampled[seen] = keys[i]
+        seen += int(np.int64(((bits ^ (bits >> _HALF)) * _MIX) >> _TOP) < limit)
+    return seen
+
+
+@compiled
+def _track(ghosts: Ghosts, table: int, keys: I64, times: I32, entries: I64) -> int:
+    """How many times each tracked id occurs; writes which do, and returns how many."""
+    slots, base = ghosts.ids.slots, ghosts.ids.base[table]
+    mask, shift = ghosts.ids.base[table + 1] - base - 1, ghosts.ids.shift[table]
+    start, room = ghosts.base[table], ghosts.base[table + 1] - ghosts.base[table]
+    known = 0
+    for key in keys:
+        slot = id_map.home(key, shift)
+        owner = slots[base + slot, 0]
+        while owner != key and owner != EMPTY:
+            slot = (slot + 1) & mask
+            owner = slots[base + slot, 0]
+        if owner == EMPTY:
+            if ghosts.used[table] == room:  # until the round is over
+                ghosts.round_hits[table, BINS] += 1
+                continue
+            entry = start + ghosts.used[table]
+            ghosts.used[table] += 1
+            slots[base + slot, 0] = key
+            slots[base + slot, 1] = entry
+            ghosts.owner[entry], ghosts.bin[entry] = key, BINS
+            ghosts.counts[entry], ghosts.age[entry] = 0.0, UNSEEN
+        entry = slots[base + slot, 1]
+        entries[known] = entry
+        known += times[entry] == 0
+        times[entry] += 1
+    return known
+
+
+@compiled
+def _count(
     ghosts: Ghosts,
     table: int,
-    factors: F64,
-    hysteresis: float,
+    entries: I64,
+    times: I32,
+    amount: F32,
     admission: float,
-    churn: float,
-    memory: float,
-    chosen: int,
+    worth: F64,
 ) -> None:
-    """Score the sets, then make them those of the next round.
-
-    Args:
-        factors: [K], what the counts of each candidate are multiplied by to be those of now.
-        memory: what the sums of earlier rounds count.
-        chosen: the candidate by which the coverage curve ranks ids.
-    """
-    start, used, rows = ghosts.base[table], ghosts.used[table], ghosts.rows[table]
-    stop = start + used
-    full, judges = True, ghosts.judged[table] >= 0
-    if judges:
-        ghosts.judged[table] += 1
-        ghosts.weight[table] = memory * ghosts.weight[table] + ghosts.seen[table]
-    for k in range(factors.size):
-        counts, age = ghosts.counts[start:stop, k], ghosts.age[start:stop, k]
-        admitted, eligible = ghosts.entered[table, k], 0
-        strength = np.empty(used)
-        for i in range(used):
-            counts[i] *= np.float32(factors[k])
-            if age[i] == _UNSEEN:
-                strength[i] = -1.0
-            else:
-                eligible += 1
-                strength[i] = counts[i] * (hysteresis if age[i] >= 0 else 1.0)
-        least = -0.5
-        full &= eligible >= rows
-        if eligible > rows:
-            least = np.partition(strength, used - rows)[used - rows]
-        left = rows
-        for i in range(used):
-            left -= strength[i] > least
-        weak = 0
-        for i in range(used):
-            stays = strength[i] > least
-            if not stays and strength[i] == least and left > 0:  # of equals the first ones
-                stays, left = True, left - 1
-            if stays and age[i] < 0:
-                age[i] = 0
-                admitted += 1
-            elif not stays and age[i] >= 0:
-                age[i] = _READY
-            weak += stays and counts[i] * hysteresis < admission - 0.5
-        ghosts.admits[table, k] = max(0, rows - eligible) + min(weak, (rows + 3) // 4)
-        ghosts.entered[table, k] = 0
-        if judges:
-            value = ghosts.covered[table, k] - churn * admitted
-            ghosts.value[table, k] = memory * ghosts.value[table, k] + value
-        ghosts.covered[table, k] = 0.0
-    if full and not judges:
-        ghosts.judged[table] = 0
-    if used <= rows and ghosts.round_hits[table, BINS] == 0:
-        ghosts.idle[table] = RESTS
-    _end_curve(ghosts, table, memory, chosen)
-    if 4 * used > 3 * (ghosts.base[table + 1] - start):
-        _forget(ghosts, table)
-
-
-@compiled
-def _end_curve(ghosts: Ghosts, table: int, memory: float, chosen: int) -> None:
-    """Add the round's hits, and note how far up each id stands now."""
-    start, used = ghosts.base[table], ghosts.used[table]
-    # The sample has its share of the look-ups only on average, because a few ids make up many of
-    # them; the difference is taken to be theirs.
-    expected = ghosts.total[table] * ghosts.limit[table] / _FULL
-    ghosts.round_hits[table, 0] += expected - ghosts.seen[table]
-    for place in range(BINS + 1):
-        ghosts.hits[table, place] = (
-            memory * ghosts.hits[table, place] + ghosts.round_hits[table, place]
-        )
-        ghosts.round_hits[table, place] = 0.0
-    ghosts.seen[table], ghosts.total[table] = 0.0, 0.0
-    order = np.argsort(-ghosts.counts[start : start + used, chosen])
-    for rank in range(used):
-        ghosts.bin[start + order[rank]] = rank_bin(rank)
-
-
-@compiled
-def rank_bin(rank: int) -> int:
-    """Ranks 0, 1, 2, 3 have a bin each, after that four bins share a doubling."""
-    if rank < 4:
-        return rank
-    power = 2
-    while rank >> (power + 1):
-        power += 1
-    return min(BINS - 1, 4 * (power - 1) + ((rank >> (power - 2)) & 3))
-
-
-def bin_ends() -> I64:
-    """The number of ranks up to the end of each bin [BINS]."""
-    bins = np.array([rank_bin(rank) for rank in range(2 * ROWS * TRACKED)])
-    return np.searchsorted(bins, np.arange(BINS), side="right").astype(np.int64)
-
-
-@compiled
-def _forget(ghosts: Ghosts, table: int) -> None:
-    """Keep half as many ids as there is room for: members, then those with the most sightings.
-
-    By the longest half-life, in which a sighting of today still counts more than one of yesterday.
-    """
-    start, used = ghosts.base[table], ghosts.used[table]
-    last = ghosts.counts.shape[1] - 1
-    keep = (ghosts.base[table + 1] - start) // 2
-    strength = np.empty(used)
-    for i in range(used):
-        strength[i] = ghosts.counts[start + i, last]
-        for k in range(last + 1):
-            if ghosts.age[start + i, k] >= 0:
-                strength[i] += 1e12
-                break
-    best = np.sort(np.argsort(-strength)[:keep])
-    for to in range(keep):
-        ghosts.owner[start + to] = ghosts.owner[start + best[to]]
-        ghosts.bin[start + to] = ghosts.bin[start + best[to]]
-        for k in range(last + 1):
-            ghosts.counts[start + to, k] = ghosts.counts[start + best[to], k]
-            ghosts.age[start + to, k] = ghosts.age[start + best[to], k]
-    ghosts.used[table] = keep
-    ghosts.ids.slots[ghosts.ids.base[table] : ghosts.ids.base[table + 1]] = EMPTY
-    index(ghosts, table)
+    """Count ids that occurred so many ``times``, which are 0 again afterwards."""
+    covered, hits = ghosts.covered[table], ghosts.round_hits[table]
+    admits, entered = ghosts.admits[table], ghosts.entered[table]
+    enough = np.float32(admission - 0.5)
+    for entry in entries:
+        often, times[entry] = times[entry], 0
+        hits[ghosts.bin[entry]] += often
+        counts, ages = ghosts.counts[entry], ghosts.age[entry]
+        for k in range(amount.size):
+            counts[k] += np.float32(often) * amount[k]
+            age = ages[k]
+            if age >= 0:
+                older = min(age + often, AGES - 1)
+                covered[k] += worth[older] - worth[age]
+                covered[k] += (age + often - older) * (worth[AGES] - worth[AGES - 1])
+                ages[k] = older
+            elif age == UNSEEN and counts[k] >= enough * amount[k]:
+                ages[k] = _enter(admits, entered, k)
 
 
 @compiled

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stream_prune.embedding import ghosts
 from stream_prune.embedding.config import TableConfig
+from stream_prune.embedding.ghost_rounds import bin_ends, end_rounds
 from stream_prune.embedding.ghosts import Ghosts, empty_ghosts
 from stream_prune.embedding.id_map import EMPTY, I64
 
@@ -75,10 +76,11 @@ class HalfLives:
         ).reshape(len(configs), width)
         self.half_life = np.array([c.half_life for c in configs], np.float64)
         self._admission = np.array([c.admission for c in configs], np.float64)
-        self._hysteresis = [c.hysteresis for c in configs]
+        self._hysteresis = np.array([c.hysteresis for c in configs], np.float64)
         self.choice = self._nearest()
         self._held = np.zeros(len(configs))  # until this event no half-life gets longer
         self._round_began = 0
+        self._blind = np.ones(len(configs), np.bool_)  # nobody was ranked before this round
         self._ghosts = empty_ghosts(np.where(self.learns, owned, 0), width)
         self._worth = ghosts.worth(tuning.maturity)
 
@@ -124,19 +126,23 @@ class HalfLives:
         tuning, state, changes = self.tuning, self._ghosts, []
         due = state.idle == 0
         state.idle[~due] -= 1
-        for table in np.flatnonzero(due & (state.rows > 0)).tolist():
-            factors = np.exp2((state.origin[table] - events) / self.candidates[table])
-            ghosts.end_round(
-                state,
-                table,
-                factors,
-                self._hysteresis[table],
-                float(self._admission[table]),
-                tuning.churn,
-                tuning.memory,
-                int(self.choice[table]),
-            )
-            state.origin[table] = events
+        tables = np.flatnonzero(due & (state.rows > 0))
+        blind = tables[self._blind[tables]]
+        hits = state.hits[blind]
+        factors = np.exp2((state.origin - events)[:, None] / self.candidates)
+        end_rounds(
+            state,
+            tables,
+            factors,
+            self._hysteresis,
+            self._admission,
+            tuning.churn,
+            tuning.memory,
+            self.choice,
+        )
+        state.hits[blind], self._blind[blind] = hits, False  # all were of ids without a rank
+        state.origin[tables] = events
+        for table in tables[state.judged[tables] >= tuning.rounds].tolist():
             best = self._best(table, events)
             if best != self.choice[table]:
                 changes.append(self._choose(table, best))
@@ -145,8 +151,6 @@ class HalfLives:
 
     def _best(self, table: int, events: int) -> int:
         value, now = self._ghosts.value[table], int(self.choice[table])
-        if self._ghosts.judged[table] < self.tuning.rounds:
-            return now
         allowed = value[: now + 1] if events < self._held[table] else value
         best = int(allowed.argmax())
         margin = self.tuning.margin * self._ghosts.weight[table]
@@ -168,7 +172,7 @@ class HalfLives:
         share = self._ghosts.limit[table] / (1 << 24)
         found = np.cumsum(hits)[:-1] / hits.sum()
         tracked = (self._ghosts.base[table + 1] - self._ghosts.base[table]) / share
-        rows = np.minimum(ghosts.bin_ends() / share, tracked).astype(np.int64).tolist()
+        rows = np.minimum(bin_ends() / share, tracked).astype(np.int64).tolist()
         points = {n: CoveragePoint(n, float(c)) for n, c in zip(rows, found, strict=True)}
         return list(points.values())
 
@@ -177,10 +181,13 @@ class HalfLives:
         old = self._ghosts
         new = empty_ghosts(np.where(self.learns, owned, 0), self.candidates.shape[1])
         for table in range(owned.size):
-            for name in ("origin", "hits"):
-                getattr(new, name)[table] = getattr(old, name)[table]
+            new.origin[table] = old.origin[table]
+            if new.limit[table] == old.limit[table]:  # ranks in another sample are others
+                new.hits[table] = old.hits[table]
             if new.rows[table] == old.rows[table]:
                 _copy_entries(old, new, table)
+            else:
+                self._blind[table] = True
         self._ghosts = new
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -189,8 +196,13 @@ class HalfLives:
         entries = self._entries(state)
         kept = {name: getattr(state, name)[entries] for name in _BY_ENTRY}
         kept |= {name: getattr(state, name).copy() for name in _BY_TABLE}
-        own = {"half_life": self.half_life.copy(), "choice": self.choice.copy()}
-        own |= {"held": self._held.copy(), "round_began": np.array([self._round_began])}
+        own: dict[str, npt.NDArray[np.generic]] = {
+            "half_life": self.half_life.copy(),
+            "choice": self.choice.copy(),
+            "blind": self._blind.copy(),
+            "held": self._held.copy(),
+            "round_began": np.array([self._round_began]),
+        }
         return kept | own
 
     def restore(self, arrays: dict[str, npt.NDArray[np.generic]], owned: I64) -> None:
@@ -207,6 +219,7 @@ class HalfLives:
         self.half_life = np.array(arrays["half_life"], np.float64)
         self.choice = np.array(arrays["choice"], np.int64)
         self._held = np.array(arrays["held"], np.float64)
+        self._blind = np.array(arrays["blind"], np.bool_)
         self._round_began = int(arrays["round_began"][0])
 
     @staticmethod

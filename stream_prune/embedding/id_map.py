@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_prune.embedding.compiled import compiled
+from stream_prune.embedding.prefetch import AHEAD, prefetch
 
 I64 = npt.NDArray[np.int64]
 
@@ -96,22 +97,43 @@ def remove(ids: IdMap, table: int, key: int) -> None:
 
 
 @compiled
+def find_all(
+    ids: IdMap, table: int, keys: I64, spans: I64, first: I64, cold: I64, rows: I64, strangers: I64
+) -> int:
+    """:func:`lookup` for one table. Returns how many they are and writes
+    their places into ``strangers``.
+    """
+    base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
+    shift, slots = ids.shift[table], ids.slots
+    start, stop, stranger = spans[table], spans[table + 1], first[table]
+    unknown = 0
+    homes = np.empty(stop - start + AHEAD, np.int64)
+    for i in range(stop - start):
+        homes[i] = home(keys[start + i], shift)
+    homes[stop - start :] = 0
+    for i in range(start, stop):
+        prefetch(slots, 2 * (base + homes[i - start + AHEAD]))
+        key, slot = keys[i], homes[i - start]
+        found = slots[base + slot, 0]
+        while found != key and found != EMPTY:
+            slot = (slot + 1) & mask
+            found = slots[base + slot, 0]
+        row = slots[base + slot, 1]
+        strangers[unknown] = i
+        unknown += found != key
+        rows[i] = row if found == key else stranger
+    if cold[table] > 1:
+        for i in strangers[:unknown]:
+            rows[i] = stranger + cold_row(keys[i], cold[table])
+    return unknown
+
+
+@compiled
 def lookup(ids: IdMap, keys: I64, spans: I64, first: I64, cold: I64, rows: I64) -> None:
     """Rows of all keys, of table f at ``spans[f] : spans[f + 1]``.
 
     Strangers get one of the ``cold[f]`` rows from ``first[f]`` on.
     """
+    strangers = np.empty(keys.size, np.int64)
     for table in range(cold.size):
-        base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
-        shift, shared = ids.shift[table], cold[table]
-        for i in range(spans[table], spans[table + 1]):
-            key = keys[i]
-            slot = home(key, shift)
-            found = ids.slots[base + slot, 0]
-            while found != key and found != EMPTY:
-                slot = (slot + 1) & mask
-                found = ids.slots[base + slot, 0]
-            if found == key:
-                rows[i] = ids.slots[base + slot, 1]
-            else:
-                rows[i] = first[table] + (cold_row(key, shared) if shared > 1 else 0)
+        find_all(ids, table, keys, spans, first, cold, rows, strangers)

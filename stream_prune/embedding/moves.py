@@ -3,10 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import I64
+from stream_prune.embedding.prefetch import AHEAD, prefetch
+
+F32 = npt.NDArray[np.float32]
 
 _NONE = np.empty(0, np.int64)
 
@@ -50,6 +55,11 @@ def move(moves: Moves, rows: Tensor, room: Tensor, cold: bool) -> None:
     """
     if not moves.fresh.size:
         return
+    if rows.device.type == "cpu":
+        width = rows[0].numel()
+        vectors, waiting = (part.view(part.shape[0], width).numpy() for part in (rows, room))
+        _move(moves.fresh, moves.origin, moves.left, moves.slots, vectors, waiting, cold)
+        return
     device = rows.device
     new = moves.origin >= 0
     fresh = torch.from_numpy(moves.fresh[new]).to(device)
@@ -62,6 +72,30 @@ def move(moves: Moves, rows: Tensor, room: Tensor, cold: bool) -> None:
     else:
         rows.index_fill_(0, fresh, 0.0)
     rows.index_copy_(0, back, returning)
+
+
+@compiled
+def _move(fresh: I64, origin: I64, left: I64, slots: I64, rows: F32, room: F32, cold: bool) -> None:
+    """The same in one loop: cold rows are not written, so only what waits has to be kept aside."""
+    returning = np.empty((int(np.sum(origin < 0)), rows.shape[1]), np.float32)
+    back = 0
+    for i in range(fresh.size):
+        if origin[i] < 0:
+            returning[back] = room[-1 - origin[i]]
+            back += 1
+    for i in range(left.size):
+        room[slots[i]] = rows[left[i]]
+    back = 0
+    for i in range(fresh.size):
+        if i + AHEAD < fresh.size:
+            prefetch(rows, fresh[i + AHEAD] * rows.shape[1])
+        if origin[i] < 0:
+            rows[fresh[i]] = returning[back]
+            back += 1
+        elif cold:
+            rows[fresh[i]] = rows[origin[i]]
+        else:
+            rows[fresh[i]] = 0.0
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_prune.embedding import row_set, waiting_room
+from stream_prune.embedding.admission import admit
 from stream_prune.embedding.cold_rows import heirs
 from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.half_lives import HalfLives, Tuning
@@ -148,7 +149,7 @@ class RowCache:
         most = np.minimum(room, np.diff(spans)).sum()
         fresh, origin, left = (np.empty(most, np.int64) for _ in range(3))
         found = np.empty(ids.size, np.int64)
-        n = row_set.admit(rows, ids, spans, np.exp2(exponent), evicts, fresh, origin, left, found)
+        n = admit(rows, ids, spans, np.exp2(exponent), evicts, fresh, origin, left, found)
         self.events += events
         return found, _moves(fresh[:n], origin[:n], left[:n])
 

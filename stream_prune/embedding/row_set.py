@@ -67,7 +67,7 @@ class RowSet(NamedTuple):
 
 
 @compiled
-def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> np.int64:
+def own(rows: RowSet, table: int, key: int, row: int, count: float) -> np.int64:
     """Returns what the row starts as: a cold row, or -1 - slot of the room where it waited."""
     id_map.insert(rows.ids, table, key, row)
     rows.owner[row] = key
@@ -80,119 +80,13 @@ def _own(rows: RowSet, table: int, key: int, row: int, count: float) -> np.int64
 
 
 @compiled
-def _gives_way(rows: RowSet, table: int, count: float) -> np.int64:
-    """The weakest listed row that was not seen since, if this count beats it; else -1."""
-    base = rows.weak_base[table]
-    while rows.weak_next[table] < rows.weak_stop[table]:
-        at = base + rows.weak_next[table]
-        row = rows.weak[at]
-        if rows.counts[row] != rows.weak_count[at]:
-            rows.weak_next[table] += 1
-        elif count > rows.hysteresis[table] * rows.counts[row]:
-            rows.weak_next[table] += 1
-            return np.int64(row)
-        else:
-            break
-    return np.int64(EMPTY)
-
-
-@compiled
-def _evict(rows: RowSet, table: int, row: int) -> np.int64:
+def evict(rows: RowSet, table: int, row: int) -> np.int64:
     """Take a row from its owner, whom it returns."""
     key = rows.owner[row]
     id_map.remove(rows.ids, table, key)
     sketch.raise_to(rows.sketch, table, key, rows.counts[row])
     rows.evictions[table] += 1
     return np.int64(key)
-
-
-@compiled
-def admit(
-    rows: RowSet,
-    keys: I64,
-    spans: I64,
-    increment: F64,
-    evicts: bool,
-    fresh: I64,
-    origin: I64,
-    left: I64,
-    found: I64,
-) -> int:
-    """Count the sightings of a batch, and give a row to who may own one.
-
-    A row that is free, or else, if it ``evicts``, one that is listed as weak and that the newcomer
-    beats. Its owner was not seen in this batch before, and gets no other one in it.
-
-    ``keys`` are laid out as for :func:`id_map.lookup`, ``increment`` [F] is what a sighting counts
-    now. Returns how many rows were handed out and writes which into ``fresh``, what each starts as
-    into ``origin`` (see :func:`_own`), and the slot in which what was in it waits, or -1, into
-    ``left``; ``found`` gets the row that each key has afterwards.
-    """
-    handed_out = 0
-    evicted = np.empty(fresh.size, np.int64)
-    ids, cells, counts = rows.ids, rows.sketch, rows.counts
-    for table in range(rows.first.size):
-        amount = increment[table]
-        # Half a sighting below: between two sightings the first one has decayed a little.
-        enough = (rows.admission[table] - 0.5) * amount
-        first, shared, before = rows.first[table], rows.cold[table], handed_out
-        base, mask = ids.base[table], ids.base[table + 1] - ids.base[table] - 1
-        shift = ids.shift[table]
-        for i in range(spans[table], spans[table + 1]):
-            key = keys[i]
-            slot = id_map.home(key, shift)
-            owner = ids.slots[base + slot, 0]
-            while owner != key and owner != EMPTY:
-                slot = (slot + 1) & mask
-                owner = ids.slots[base + slot, 0]
-            if owner == key:
-                row = ids.slots[base + slot, 1]
-                counts[row] += amount
-                found[i] = row
-                continue
-            found[i] = first + (id_map.cold_row(key, shared) if shared > 1 else 0)
-            room = rows.used[table] < rows.capacity[table]
-            if not (room or rows.follow[table]) or not rows.open[table]:
-                continue
-            count = sketch.add(cells, table, key, amount)
-            if count < enough:
-                continue
-            if room:
-                rows.used[table] += 1
-                row = first + shared - 1 + rows.used[table]
-                origin[handed_out] = _own(rows, table, key, row, count)
-                rows.floor[table] = min(rows.floor[table], count)
-                fresh[handed_out] = found[i] = row
-                evicted[handed_out] = left[handed_out] = EMPTY
-                handed_out += 1
-                continue
-            if evicts and not np.any(evicted[before:handed_out] == key):
-                row = int(_gives_way(rows, table, count))
-                if row != EMPTY:
-                    evicted[handed_out] = _evict(rows, table, row)
-                    # First out, then in: the newcomer may have waited in the very slot.
-                    origin[handed_out] = _own(rows, table, key, row, count)
-                    left[handed_out] = waiting_room.put(rows.room, table, evicted[handed_out])
-                    fresh[handed_out] = found[i] = row
-                    handed_out += 1
-                    continue
-            waiting_room.touch(rows.room, table, key)
-            if count > rows.hysteresis[table] * rows.floor[table] and rows.capacity[table] > 0:
-                cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
-                if rows.candidates[cell] == EMPTY:
-                    rows.queue[rows.board_base[table] + rows.waiting[table]] = cell
-                    rows.waiting[table] += 1
-                if rows.candidates[cell] == key or count > rows.strength[cell]:
-                    rows.candidates[cell] = key
-                    rows.strength[cell] = count
-        if handed_out > before:  # some keys got their row at a later sighting in this batch
-            for i in range(spans[table], spans[table + 1]):
-                if found[i] < first + shared:
-                    at = id_map.find(ids, table, keys[i])
-                    if at >= 0:
-                        found[i] = ids.slots[at, 1]
-            _still_waiting(rows.room, evicted[before:handed_out], left[before:handed_out])
-    return handed_out
 
 
 @compiled
@@ -243,7 +137,7 @@ def contest(rows: RowSet, fresh: I64, origin: I64, left: I64) -> int:
     one of the lower cell comes first, of equal rows the lower one. The boards are empty afterwards,
     and twice as many of the weakest rows as were asked for since the last contest are listed anew.
     Returns how many rows changed hands and writes which into ``fresh``, what each starts as into
-    ``origin`` (see :func:`_own`), and the slot in which what was in it waits, or -1, into ``left``.
+    ``origin`` (see :func:`own`), and the slot in which what was in it waits, or -1, into ``left``.
     """
     changed = 0
     for table in range(rows.first.size):
@@ -265,13 +159,13 @@ def contest(rows: RowSet, fresh: I64, origin: I64, left: I64) -> int:
             rows.floor[table] = min(rows.counts[row], rows.strength[cells[max(i - 1, 0)]])
             if not strength > rows.hysteresis[table] * rows.counts[row]:
                 break
-            evicted[i] = _evict(rows, table, row)
+            evicted[i] = evict(rows, table, row)
             # First out, then in: the newcomer may have waited in the very slot.
-            origin[changed] = _own(rows, table, rows.candidates[cells[i]], row, strength)
+            origin[changed] = own(rows, table, rows.candidates[cells[i]], row, strength)
             left[changed] = waiting_room.put(rows.room, table, evicted[i])
             fresh[changed] = row
             changed += 1
-        _still_waiting(rows.room, evicted, left[before:changed])
+        still_waiting(rows.room, evicted, left[before:changed])
         clear_board(rows, table)
         _list(rows, table, victims[changed - before :][:spare])
     return changed
@@ -286,7 +180,7 @@ def _list(rows: RowSet, table: int, weak: I64) -> None:
 
 
 @compiled
-def _still_waiting(room: WaitingRoom, evicted: I64, slots: I64) -> None:
+def still_waiting(room: WaitingRoom, evicted: I64, slots: I64) -> None:
     """Of ids that shared a slot one after the other, the last one has it; the others get -1."""
     for i in range(slots.size):
         if slots[i] >= 0 and room.owner[slots[i]] != evicted[i]:
@@ -303,7 +197,7 @@ def disown(rows: RowSet, table: int, gone: I64, left: I64) -> None:
         key = rows.owner[gone[i]]
         sketch.raise_to(rows.sketch, table, key, rows.counts[gone[i]])
         left[i] = waiting_room.put(rows.room, table, key)
-    _still_waiting(rows.room, rows.owner[gone], left)
+    still_waiting(rows.room, rows.owner[gone], left)
     rows.evictions[table] += gone.size
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import I64
+from stream_prune.embedding.prefetch import prefetch
 
 _DEPTH = 4
 _FIRST, _SECOND = np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
@@ -61,6 +62,13 @@ def add(sketch: Sketch, table: int, key: int, amount: float) -> float:
     cells[third] = max(cells[third], raised)
     cells[fourth] = max(cells[fourth], raised)
     return estimate
+
+
+@compiled
+def fetch(sketch: Sketch, table: int, key: int) -> None:
+    """Hint that an id is about to be counted."""
+    block, _ = _hashes(key, sketch.shift[table])
+    prefetch(sketch.cells, (sketch.base[table] + block) * (4 * _DEPTH))
 
 
 @compiled

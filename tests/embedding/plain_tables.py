@@ -54,8 +54,11 @@ class PlainTable:
 
     def admit(self, keys: list[int], events: int) -> None:
         amount = 2.0 ** (events / self.config.half_life)
-        evicted = []
+        strangers = [key for key in keys if key not in self.counts]
         for key in keys:
+            if key in self.counts:
+                self.counts[key] += amount
+        for key in strangers:
             if key in self.counts:
                 self.counts[key] += amount
             elif self.open and (len(self.owners) < self.room or self.config.follow):
@@ -65,9 +68,8 @@ class PlainTable:
                     if len(self.owners) < self.room:
                         self._own(key, count, len(self.owners))
                         continue
-                    victim = None if key in evicted else self._gives_way(count)
+                    victim = self._gives_way(count)
                     if victim is not None:
-                        evicted.append(victim)
                         self._replace(victim, key, count)
                         continue
                     if self.room:
@@ -78,7 +80,7 @@ class PlainTable:
     def _gives_way(self, count: float) -> int | None:
         while self.weak:
             key, then = self.weak[0]
-            if self.counts[key] == then and count <= self.config.hysteresis * then:
+            if count <= self.config.hysteresis * then:
                 return None
             self.weak.pop(0)
             self.asked += 1
