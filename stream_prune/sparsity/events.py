@@ -22,8 +22,9 @@ class Event:
         rows: examples seen so far.
         event_time: of the batch it happened after, ms since the epoch; None if not given.
         trigger: why: "start", "warm-up", "step", "drift", "guardrail" (a standing reference is
-            better), "clock", "regrown" or "detector"; of a comparison how it ended: "passed",
-            "worse", "drift" (an alarm) or "unlabelled".
+            better), "clock", "regrown" or "detector"; of tables also "coverage" (a better split of
+            their rows); of a comparison how it ended: "passed", "worse", "drift" (an alarm) or
+            "unlabelled".
         severity: of the alarm, in standard deviations of the slice loss (rising is positive).
         value: the slice loss that raised the alarm.
         density_before, density_after: kept units over all units; of masks kept weights over all.

@@ -27,7 +27,6 @@ from stream_prune.sparsity.policies.policy import (
 )
 from stream_prune.sparsity.progress import Progress
 from stream_prune.sparsity.rates import RateMultiplier
-from stream_prune.sparsity.rows import capacities
 from stream_prune.sparsity.twin import Twin
 from stream_prune.sparsity.watch import Signal
 
@@ -76,7 +75,7 @@ class Readjustment:
             live.resize_units(drawn(live.proven.cost, budget, self._progress.seed))
             self._progress.standing = standing.SETTLED
         if self._policy.rows_from_start:
-            live.resize_tables(capacities(live.full.rows, budget))
+            live.cut_tables(budget)
         self._prepare_window()
 
     def end_window(self, alarm: Signal | None, record: Record) -> bool:
@@ -89,6 +88,7 @@ class Readjustment:
             RunError: the model had to be resized and could not be; it is as it was, and the next
                 call tries again.
         """
+        self._split_rows(alarm, record)
         if not self._judge(alarm, record):
             return False
         before, started = self._live.plan, time.perf_counter()
@@ -106,6 +106,18 @@ class Readjustment:
             measured=self._guard.overruled if changed else None,
         )
         return True
+
+    def _split_rows(self, alarm: Signal | None, record: Record) -> None:
+        """Look again at how the rows of tables that were cut are split."""
+        live, budget, progress = self._live, self._budget, self._progress
+        if budget.split != "coverage" or live.plan.rows == live.full.rows:
+            return
+        every, began = budget.split_rows, progress.rows - progress.window_rows
+        if alarm is None and progress.rows // every == began // every:
+            return
+        before, started = live.plan, time.perf_counter()
+        if live.cut_tables(budget):
+            record("rows", "coverage", before=before, seconds=time.perf_counter() - started)
 
     def _judge(self, alarm: Signal | None, record: Record) -> bool:
         """End a comparison, maybe by going back; answers whether to ask the policy now."""
@@ -175,7 +187,7 @@ class Readjustment:
         else:
             self._guard.unchanged(decision)
         if isinstance(decision, Shrink) and not self._policy.rows_from_start:
-            live.resize_tables(capacities(live.full.rows, self._budget))
+            live.cut_tables(self._budget)
 
     def _chosen(self, decision: Shrink | Grow | Rewire | Derive) -> dict[str, tuple[int, ...]]:
         """Shrinking chooses among the live units, growing adds to them, deriving among all."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.row_split import LEAST, Curve, Curved, better, split
 
 
 class RowTable(Protocol):
@@ -70,3 +71,33 @@ def capacities(full: Mapping[str, int], budget: Budget) -> dict[str, int]:
         name: rows if rows <= budget.whole_tables_below else max(1, int(rows * budget.rows))
         for name, rows in full.items()
     }
+
+
+def allotted(
+    tables: Mapping[str, RowTable], full: Mapping[str, int], now: Mapping[str, int], budget: Budget
+) -> dict[str, int]:
+    """The capacities that the budget gives the tables at this moment.
+
+    Split by coverage, if it says so, over the tables that know theirs, each keeping ``LEAST`` of
+    its proportional part; what is in force stays where no other split is worth moving rows for.
+
+    Args:
+        full: rows of every table at full size.
+        now: its capacity in force.
+    """
+    even = capacities(full, budget)
+    if budget.split != "coverage":
+        return even
+    settled = dict(now) if sum(now.values()) <= sum(even.values()) else even
+    curves = {name: _curve(tables[name]) for name, part in even.items() if part < full[name]}
+    curves = {name: curve for name, curve in curves.items() if curve}
+    least = {name: max(1, int(LEAST * even[name])) for name in curves}
+    total = sum(settled[name] for name in curves)
+    wanted = settled | split(curves, total, least, full)
+    return wanted if better(curves, wanted, settled) else settled
+
+
+def _curve(table: RowTable) -> Curve:
+    if not isinstance(table, Curved):
+        return []
+    return [(point.rows, point.coverage) for point in table.coverage_curve()]

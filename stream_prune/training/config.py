@@ -182,6 +182,12 @@ class TrainingConfig:
         policy = None if self.sparsity is None else self.sparsity.policy
         if policy == "rate_on_drift" and self.drift is None:
             raise ConfigError("sparsity.policy = 'rate_on_drift': acts on alarms: add `drift`")
+        split = "" if self.sparsity is None else self.sparsity.budget.split
+        if split == "coverage" and not self.tables.half_lives:
+            raise ConfigError(
+                "sparsity.budget.split = 'coverage': only tables that learn their half-life know "
+                "their coverage: add `tables.half_lives`"
+            )
         if self.behind is not None and self.behind.replay is None and not self.follow:
             raise ConfigError("behind: only a log that is followed is lost: add `follow: true`")
         if self.control is not None:
