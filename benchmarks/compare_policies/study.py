@@ -39,8 +39,11 @@ class Study:
     @property
     def at_edge(self) -> tuple[str, ...]:
         """Policies whose rate is the lowest or highest that was tried: a better one may exist."""
-        tried = self.stream.log.rates
-        return tuple(p for p, rate in self.rates.items() if rate in (tried[0], tried[-1]))
+        return tuple(
+            policy
+            for policy, rate in self.rates.items()
+            if rate in (min(self.searched[policy]), max(self.searched[policy]))
+        )
 
 
 def study(
@@ -49,13 +52,24 @@ def study(
     seeds: Sequence[int],
     folder: Path,
     schedule: Schedule,
+    *,
+    wider: int = 0,
 ) -> Study:
     """Make all runs of a log that are not finished yet.
+
+    Args:
+        stream: the log.
+        policies: by name their changes.
+        seeds: of the runs.
+        folder: keeps them.
+        schedule: makes them.
+        wider: how often a policy whose best rate lies at the edge of those tried gets the next one
+            beyond it, half or twice the rate.
 
     Raises:
         RunError: a policy diverges at every rate, or with the rate that was found for it.
     """
-    searched = _search(stream, policies, folder, schedule)
+    searched = _search(stream, policies, folder, schedule, wider)
     rates = {policy: min(found, key=lambda rate: found[rate]) for policy, found in searched.items()}
     for policy, rate in rates.items():
         if searched[policy][rate] == inf:
@@ -82,16 +96,42 @@ def study(
 
 
 def _search(
-    stream: Stream, policies: Mapping[str, Changes], folder: Path, schedule: Schedule
+    stream: Stream,
+    policies: Mapping[str, Changes],
+    folder: Path,
+    schedule: Schedule,
+    wider: int,
 ) -> dict[str, dict[float, float]]:
-    rates = stream.log.rates
-    runs = [
-        _run(stream, changes, rate, SEARCH_SEED, folder / policy / f"rate-{rate:g}", search=True)
-        for policy, changes in policies.items()
-        for rate in rates
-    ]
-    found = iter(schedule.outcomes(f"{stream.log.name}: rates", runs))
-    return {policy: {rate: _judged(next(found)) for rate in rates} for policy in policies}
+    searched = {policy: dict[float, float]() for policy in policies}
+    wanted = [(policy, rate) for policy in policies for rate in stream.log.rates]
+    for left in range(wider, -1, -1):
+        runs = [
+            _run(
+                stream,
+                policies[policy],
+                rate,
+                SEARCH_SEED,
+                folder / policy / f"rate-{rate:g}",
+                search=True,
+            )
+            for policy, rate in wanted
+        ]
+        found = schedule.outcomes(f"{stream.log.name}: rates", runs)
+        for (policy, rate), outcome in zip(wanted, found, strict=True):
+            searched[policy][rate] = _judged(outcome)
+        beyond = ((policy, _beyond(tried)) for policy, tried in searched.items())
+        wanted = [(policy, rate) for policy, rate in beyond if rate is not None]
+        if not wanted or not left:
+            break
+    return searched
+
+
+def _beyond(tried: Mapping[float, float]) -> float | None:
+    """The next rate where the best one is the lowest or the highest that was tried."""
+    best = min(tried, key=lambda rate: tried[rate])
+    if tried[best] == inf or len(tried) < 2:
+        return None
+    return {min(tried): best / 2, max(tried): best * 2}.get(best)
 
 
 def _judged(outcome: Outcome) -> float:

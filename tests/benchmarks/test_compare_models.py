@@ -27,7 +27,7 @@ def unwritten(log: Log) -> Stream:
     return Stream(log, whole, Written(Path("first"), 20, log.rows // 1280), spec, ())
 
 
-def outcome(loss: float, macs: int) -> Outcome:
+def outcome(loss: float, macs: int, why: str = "") -> Outcome:
     rows = np.full(100, 400)
     series = Series(ENDS, rows, rows // 5, np.full(100, loss), rows, rows / 1.0)
     summary = {
@@ -38,6 +38,7 @@ def outcome(loss: float, macs: int) -> Outcome:
         "mean_macs_inference_after_warmup": macs,
         "parameters": 600,
         "embedding_parameters": 400,
+        "budget": {"macs": {"met": not why, "why": why}},
     }
     return Outcome(summary, series)
 
@@ -70,7 +71,9 @@ def test_figures_say_who_holds_the_budget_and_how_far_it_is_above_dense() -> Non
         "dlrm, ads": [outcome(0.55, 300), outcome(0.56, 300)],
     }
     rates = {"dlrm, dense": 0.001, "dlrm, ads": 0.002}
-    study = Study(stream, {}, rates, (1, 2), outcomes)
+    study = Study(
+        stream, {name: {rate: 0.5} for name, rate in rates.items()}, rates, (1, 2), outcomes
+    )
     found = lines(study, ("dlrm",), {"dlrm, dense": 1000.0, "dlrm, ads": 4000.0})
     assert found["dlrm, dense"].above_dense is None
     assert found["dlrm, ads"].above_dense.value == pytest.approx(0.555 / 0.505 - 1)
@@ -80,6 +83,20 @@ def test_figures_say_who_holds_the_budget_and_how_far_it_is_above_dense() -> Non
     assert told["flights: dlrm, ads: MACs at the end"].value == pytest.approx(0.3)
     assert told["flights: dlrm, ads: examples learned"].value == 4
     assert "+9.90 % (above)" in table("flights", study, found)
+
+
+def test_a_plan_that_a_late_drift_has_regrown_is_no_broken_budget() -> None:
+    stream = unwritten(SHORT_LOGS[0])
+    outcomes = {
+        "dlrm, dense": [outcome(0.5, 1000)] * 2,
+        "dlrm, ads": [outcome(0.5, 200), outcome(0.5, 700, "grown (drift): until it prunes")],
+    }
+    searched = {name: {0.001: 0.5} for name in outcomes}
+    study = Study(stream, searched, dict.fromkeys(outcomes, 0.001), (1, 2), outcomes)
+    found = lines(study, ("dlrm",), dict.fromkeys(outcomes, 1000.0))
+    told = {figure.name: figure for figure in figures("flights", found)}
+    end = told["flights: dlrm, ads: MACs at the end"]
+    assert (end.value, end.holds, end.note) == (0.45, None, "grown (drift): until it prunes")
 
 
 def test_speed_is_measured_on_the_largest_batches_of_the_log(tmp_path: Path) -> None:

@@ -174,6 +174,37 @@ def test_a_rate_at_which_it_diverges_is_kept_as_such_and_not_chosen(
     assert found.rates["dense"] == 0.001
 
 
+def test_a_best_rate_at_the_edge_is_looked_beyond(
+    short: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = dataclasses.replace(short, log=dataclasses.replace(SHORT, rates=(0.001, 0.002)))
+    losses = {
+        "falling": lambda rate: 1 - rate,
+        "rising": lambda rate: 1 + rate,
+        "bowl": lambda rate: abs(rate - 0.004),
+    }
+
+    class Told:
+        def __init__(self) -> None:
+            self.asked: list[tuple[str, float]] = []
+
+        def outcomes(self, name: str, runs: list[Run]) -> list[Outcome]:
+            found = []
+            for run in runs:
+                policy = run.folder.parent.name
+                self.asked.append((policy, run.rate))
+                loss = losses[policy](run.rate)
+                found.append(Outcome({"ne_after_warmup": loss, "rollbacks": 0}, None))
+            return found
+
+    told = Told()
+    found = study(stream, {name: {} for name in losses}, (), tmp_path, told, wider=2)
+    assert found.rates == {"falling": 0.008, "rising": 0.00025, "bowl": 0.004}
+    assert sorted(found.searched["falling"]) == [0.001, 0.002, 0.004, 0.008]
+    assert found.at_edge == ("falling", "rising")  # bowl: the one beyond was worse
+    assert len(told.asked) == 3 * (2 + 2)
+
+
 def test_series_and_summary_tell_the_same_of_the_whole_run(made: tuple[Study, Path]) -> None:
     for outcomes in made[0].outcomes.values():
         for outcome in outcomes:
