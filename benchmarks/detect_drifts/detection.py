@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, log
 
 import numpy as np
 import numpy.typing as npt
 
 from detect_drifts.traces import Trace
 from stream_prune.datasets.known_truth import Drift
-from stream_prune.evaluation.entropy import normalized_entropy
+from stream_prune.evaluation.entropy import CLIP
 
 BEFORE, AFTER = 16_384, 4_096
 """Events before and after a drift between which the rise of the loss is measured."""
@@ -79,19 +79,23 @@ class Found:
         )
 
 
-def planted(trace: Trace) -> list[Planted]:
-    """The drifts of a trace, with what each does to NE, over the base rate of the same events."""
+def planted(trace: Trace, bayes: Floats) -> list[Planted]:
+    """The drifts of a trace, with what each does to NE, over the base rate of the same events.
+
+    Both are expected values over the labels that the events could have had: those of single labels
+    are off by a few percent in a few thousand events, as much as what is looked for.
+
+    Args:
+        trace: of a model.
+        bayes: [rows] P(label = 1) with which each label was drawn.
+    """
     found = []
-    labels = trace.labels
+    loss = expected_loss(trace, bayes)
 
     def ne(start: int, stop: int) -> float:
         rows = slice(max(0, start), stop)
-        loss, positive = trace.loss[rows], labels[rows]
-        found = normalized_entropy(
-            float(loss.mean(dtype=np.float64)), int(positive.sum()), len(positive)
-        )
-        assert found is not None
-        return found
+        rate = float(bayes[rows].mean(dtype=np.float64))
+        return float(loss[rows].mean()) / -(rate * log(rate) + (1 - rate) * log(1 - rate))
 
     for drift in trace.log.drifts:
         before = ne(drift.start - BEFORE, drift.start)
@@ -101,6 +105,12 @@ def planted(trace: Trace) -> list[Planted]:
         onset = risen[0] if risen else drift.start
         found.append(Planted(drift, onset, float(max(rises))))
     return found
+
+
+def expected_loss(trace: Trace, bayes: Floats) -> npt.NDArray[np.float64]:
+    """Loss [rows] over the labels that the events could have had."""
+    p, q = np.clip(trace.scores.astype(np.float64), CLIP, 1 - CLIP), bayes.astype(np.float64)
+    return np.asarray(-q * np.log(p) - (1 - q) * np.log(1 - p))
 
 
 def judge(alarms: Sequence[int], drifts: Sequence[Planted], rows: int) -> Found:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 
 from detect_drifts.logs import Log
-from stream_prune.datasets.known_truth import BLOCK
+from stream_prune.datasets.known_truth import BAYES, BLOCK
 from stream_prune.evaluation.entropy import CLIP, losses
 from stream_prune.minibatch.batch import BatchName, MiniBatch
 from stream_prune.training.build import build
@@ -80,15 +81,26 @@ def _play(log: Log) -> tuple[Floats, Floats]:
     return loss, scores
 
 
+def dense_blocks(log: Log) -> Iterator[tuple[Floats, Floats]]:
+    """Dense inputs [n, N] as models see them, and P(label = 1) [n], of block after block."""
+    for number in range(-(-log.rows // BLOCK)):
+        table = log.dataset.block(log.settings, number).slice(0, log.rows - number * BLOCK)
+        yield _dense(log, table), table[BAYES].to_numpy()
+
+
+def _dense(log: Log, table: pa.Table) -> Floats:
+    columns = []
+    for column in log.spec.dense:
+        values = table[column.name].to_numpy()
+        columns.append(np.log1p(values) if column.transform == "log1p" else values)
+    return np.stack(columns, 1).astype(np.float32)
+
+
 def batches(log: Log) -> Iterator[MiniBatch]:
     """The events as mini-batches of :data:`BATCH` rows, encoded as a streaming job would."""
     for number in range(-(-log.rows // BLOCK)):
         table = log.dataset.block(log.settings, number).slice(0, log.rows - number * BLOCK)
-        columns = []
-        for column in log.spec.dense:
-            values = table[column.name].to_numpy()
-            columns.append(np.log1p(values) if column.transform == "log1p" else values)
-        dense = np.stack(columns, 1).astype(np.float32)
+        dense = _dense(log, table)
         ids = np.stack([table[column.name].to_numpy() for column in log.spec.categorical])
         label = table[log.spec.label].to_numpy().astype(np.float32)
         for start in range(0, len(label), BATCH):

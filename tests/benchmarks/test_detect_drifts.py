@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from detect_drifts.detection import HORIZON, Found, Planted, judge, planted
 from detect_drifts.logs import choosing, judging
+from detect_drifts.oracle import by_loss, by_truth
 from detect_drifts.series import losses
 from detect_drifts.settings import LABEL_FREE, Setting, settings
 from detect_drifts.traces import Trace
@@ -49,9 +50,9 @@ def test_what_a_drift_does_to_ne_is_measured_and_the_labels_are_read_from_loss_a
     loss = -np.log(np.where(labels, scores, 1 - scores)).astype(np.float32)
     trace = Trace(log, loss, scores)
     assert (trace.labels == labels).all()
-    first = planted(trace)[0]
+    first = planted(trace, rates.astype(np.float32))[0]
     entropy = -np.log(0.5)
-    assert first.rise == pytest.approx(-0.5 * np.log(0.3 * 0.7) / entropy - 1, abs=0.02)
+    assert first.rise == pytest.approx(-0.5 * np.log(0.3 * 0.7) / entropy - 1, abs=1e-3)
     assert first.large
 
 
@@ -79,7 +80,12 @@ def test_every_setting_makes_a_detector_that_finds_a_large_drift(name: str) -> N
     steps = np.repeat(0.01, log.rows // 512) + 0.002 * rng.standard_normal(log.rows // 512)
     steps[log.drifts[0].start // 512 + 50 :] = 0.5
     trace = Trace(log, loss, np.full(log.rows, 0.5, np.float32))
-    watched = Watched(trace, [drift(log.drifts[0].start, 1.0)], dict.fromkeys(LABEL_FREE, steps))
+    whole = loss[: log.rows // 128 * 128]
+    vectors = np.repeat(whole.reshape(-1, 128).mean(1)[:, None], 2, axis=1)
+    vectors[:, 1] += 0.1 * rng.standard_normal(len(vectors))
+    bayes = np.full(log.rows, 0.5, np.float32)
+    drifts = [drift(log.drifts[0].start, 1.0)]
+    watched = Watched(trace, drifts, dict.fromkeys(LABEL_FREE, steps), bayes, vectors)
     each: list[Setting] = settings(False)[name]
     assert len({str(setting) for setting in each}) == len(each)
     values = watched.values(each[0])
@@ -89,3 +95,17 @@ def test_every_setting_makes_a_detector_that_finds_a_large_drift(name: str) -> N
     if name == "cusum":
         assert over(each[0], [watched]).misses == 0
         assert losses(trace, 128)[0] == pytest.approx(loss[:128].mean(), rel=1e-5)
+
+
+def test_oracles_wait_for_as_much_evidence_as_rare_false_alarms_ask_for() -> None:
+    log = choosing(True)[0]
+    start, rows = log.drifts[0].start, np.arange(log.rows)
+    scores = np.full(log.rows, 0.5, np.float32)
+    bayes = np.where(rows < start, 0.5, 0.9).astype(np.float32)
+    labels = np.random.default_rng(2).random(log.rows) < bayes
+    # Any score of one half costs log 2, so the loss cannot tell, and the truth soon does.
+    loss = -np.log(np.where(labels, scores, 1 - scores)).astype(np.float32)
+    watched = Watched(Trace(log, loss, scores), [drift(start, 0.3)], {}, bayes, np.empty((0, 2)))
+    assert by_loss(watched) == [HORIZON]
+    nats = np.log(2) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)
+    assert by_truth(watched) == [pytest.approx(np.log(1e6) / nats, abs=1)]
