@@ -43,7 +43,7 @@ def by_loss(watched: Seen) -> list[float]:
         after = expected[each.onset : each.onset + HORIZON]
         slices = len(after) // SLICE
         rise = after[: slices * SLICE].reshape(slices, SLICE).mean(1) - expected[before].mean()
-        evidence = np.cumsum(np.maximum(rise, 0) ** 2 / (2 * noise))
+        evidence = np.cumsum(np.maximum(rise, 0) ** 2 / np.maximum(2 * noise, 1e-300))
         found.append(SLICE * _first(evidence, log(QUIET / SLICE)))
     return [min(delay, HORIZON) for delay in found]
 
