@@ -71,26 +71,26 @@ class Join:
         return replace(last, window_end=last.window_end + self.delay_ms)
 
     def restore(
-        self, commits: Iterable[Commit], read: Callable[[str, str], pa.RecordBatch]
+        self, commits: Sequence[Commit], read: Callable[[str, str], pa.RecordBatch]
     ) -> list[str]:
-        """Take up the state that the commits of a shard have left.
+        """Take up the state that the last commits of a shard have left.
 
         Args:
-            commits: all that are there, in order.
+            commits: those of the last ``delay_ms`` at least, in order.
             read: a snapshot by name and digest.
 
         Returns:
-            Names of snapshots that are needed no more, which a killed run may not have removed.
+            Names of the snapshots that are needed; a killed run may not have removed others.
         """
         found = list(commits)
         if not found:
             return []
         last = found[-1].window_end
-        outlived = []
+        needed = []
         for commit in found:
             if commit.window_end <= last - self.delay_ms:
-                outlived += [name for name, _ in commit.state]
                 continue
+            needed += [name for name, _ in commit.state]
             window_end = commit.window_end + self.delay_ms
             for name, digest in commit.state:
                 rows = read(name, digest)
@@ -100,7 +100,7 @@ class Join:
                 clicks = f"-{CLICKS}" in name
                 mark = self.pending.mark_clicked if clicks else self.pending.mark_converted
                 mark(_ints(rows, EVENT_KEY), _ints(rows, EVENT_TIME))
-        return outlived
+        return needed
 
     def take_all(self, windows: Iterable[ClosedWindow]) -> Iterator[ClosedWindow]:
         """:meth:`take` for one after the other."""

@@ -32,6 +32,7 @@ from beam_jobs.validate import Validate
 from beam_jobs.window_buffer import WindowBuffer
 from beam_jobs.windows import NEVER, AssignWindows
 from stream_prune.errors import RunError
+from stream_prune.minibatch.log import last_commits
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,13 @@ def replay(
     with closing(open_source(options)) as source:
         log = create_log(options, source)
         writer = log.writer(0)
-        done = Reconciliation()
-        commits = [commit for _, commit in log.commits(0)]
-        for commit in commits:
-            done = done.plus(commit)
+        done = Reconciliation.of(log)
         if writer.last is not None and writer.last.end:
             return done
         join = None if options.join is None else _join(options, source)
         if join is not None:
-            writer.forget_states(join.restore(commits, log.read_state))
+            recent = last_commits(log, 0, join.delay_ms)
+            writer.keep_states(join.restore(recent, log.read_state))
         buffer = WindowBuffer(
             options.window_ms,
             options.out_of_orderness_ms,
@@ -126,7 +125,7 @@ def replay(
         def name(partition: int) -> str:
             return str(source.files[partition])
 
-        sink = LogSink(writer, log.header, name)
+        sink = LogSink(writer, log.header, name, done=done)
         bad = BadShare(options.max_bad_share, name, log.dead_letters, done)
         epochs = MicroEpochs(ToWindows(source, options))
         total = source.rows()

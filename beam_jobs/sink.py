@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ from beam_jobs.windows import cut
 from stream_prune.features import LABEL
 from stream_prune.minibatch.commit import Commit
 from stream_prune.minibatch.header import LogHeader
+from stream_prune.minibatch.log import last_commits
 
 if TYPE_CHECKING:
     from beam_jobs.letter_topic import LetterTopic
-    from stream_prune.minibatch.log import LogWriter
+    from stream_prune.minibatch.log import LogWriter, MiniBatchLog
+
+_NO_ROWS = ("unlabelled", "windows", "batches")
 
 GROUP = 1000
 """Windows that are made durable together: a micro-epoch's, unless they are very short."""
@@ -44,6 +48,26 @@ class Reconciliation:
     windows: int = 0
     batches: int = 0
 
+    @classmethod
+    def of(cls, log: MiniBatchLog, shard: int = 0) -> Reconciliation:
+        """Of all commits of a shard: what the last one says; all are read where it does not."""
+        last = last_commits(log, shard)
+        if last and not last[-1].totals:  # a log that was written before commits had them
+            commits = (commit for _, commit in log.commits(shard))
+            return reduce(cls.plus, commits, cls())
+        totals = last[-1].totals if last else {}
+        rows = sum(n for name, n in totals.items() if name not in _NO_ROWS)
+        return cls(**{"rows": rows, **totals})
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What the commit that ends here says of all up to it."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name != "rows" and getattr(self, f.name)
+        }
+
     def plus(self, commit: Commit) -> Reconciliation:
         """With what a commit counts."""
         more = {
@@ -69,7 +93,8 @@ class LogSink:
 
     A window's counts are its own good rows, and the other rows that were read since the commit
     before; so the counts of all commits add up to the rows read. ``source`` names a partition;
-    ``letter_topic`` takes the dead letters instead of the log's folder.
+    ``letter_topic`` takes the dead letters instead of the log's folder; ``done`` is what
+    the commits before say.
     """
 
     def __init__(
@@ -78,12 +103,14 @@ class LogSink:
         header: LogHeader,
         source: Callable[[int], str],
         *,
+        done: Reconciliation | None = None,
         shard: int = 0,
         letter_topic: LetterTopic | None = None,
     ) -> None:
         self._writer, self._header, self._source, self._shard = writer, header, source, shard
         self._letter_topic = letter_topic
         self._letters: list[Letter] = []
+        self._done = done or Reconciliation()
         self._outlived: list[str] = []
 
     @property
@@ -124,7 +151,7 @@ class LogSink:
         self._letters = []
         counts["good"] = 0 if window.rows is None else window.rows.num_rows
         counts["unlabelled"] = 0 if window.rows is None else window.rows.column(LABEL).null_count
-        return Commit(
+        commit = Commit(
             window_end=end,
             shard=self._shard,
             writer_epoch=self._writer.epoch,
@@ -137,6 +164,8 @@ class LogSink:
             counts=counts,
             end=window.end,
         )
+        self._done = self._done.plus(commit)
+        return replace(commit, totals=self._done.totals)
 
     def leave_letters(self) -> None:
         """Write the waiting letters for people to read; the next run removes and rewrites them.

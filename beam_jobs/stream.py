@@ -38,7 +38,7 @@ from beam_jobs.window_buffer import WindowBuffer
 from beam_jobs.windows import NEVER, AssignWindows, Windowed
 from stream_prune.errors import RunError
 from stream_prune.minibatch.header import LogHeader
-from stream_prune.minibatch.log import LogWriter, MiniBatchLog
+from stream_prune.minibatch.log import LogWriter, MiniBatchLog, last_commits
 
 METADATA_SECONDS = 5.0
 """How often the cluster is asked for topics and partitions."""
@@ -180,10 +180,10 @@ class StreamJob:
     ) -> None:
         self._options, self._reader, self._writer = options, reader, writer
         self._log = log
-        commits = [commit for _, commit in log.commits(0)]
         self._join = _join(options)
         if self._join is not None:
-            writer.forget_states(self._join.restore(commits, log.read_state))
+            recent = last_commits(log, 0, self._join.delay_ms)
+            writer.keep_states(self._join.restore(recent, log.read_state))
         self._restored = self._waiting_impressions
         self._buffer = WindowBuffer(
             options.window_ms,
@@ -194,9 +194,7 @@ class StreamJob:
             keyed=options.spec.event_key is not None,
             joined=self._join is not None,
         )
-        self._done = Reconciliation()
-        for commit in commits:
-            self._done = self._done.plus(commit)
+        self._done = Reconciliation.of(log)
         self._before = self._done
         self.log_ended = writer.last is not None and writer.last.end
         self._to_end = to_end
@@ -244,7 +242,11 @@ class StreamJob:
         self._asked = self._trimmed = now
         with self._letters() as letter_topic:
             self._sink = LogSink(
-                self._writer, self._log.header, self._name, letter_topic=letter_topic
+                self._writer,
+                self._log.header,
+                self._name,
+                done=self._done,
+                letter_topic=letter_topic,
             )
             where = self._log.dead_letters if letter_topic is None else letter_topic.place
             self._bad = BadShare(

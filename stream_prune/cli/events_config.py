@@ -6,6 +6,7 @@ Neither this file nor anything that it imports needs torch: a streaming job does
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -42,6 +43,20 @@ Duration = Annotated[
     int, BeforeValidator(_duration), PlainSerializer(lambda ms: f"{ms}ms", return_type=str)
 ]
 """Milliseconds, written as ``15min``, ``6h``, ``1d``."""
+
+
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _bytes(value: object) -> object:
+    found = (
+        re.fullmatch(rf"(\d+)\s*({'|'.join(_UNITS)})", value) if isinstance(value, str) else None
+    )
+    return value if found is None else int(found[1]) * _UNITS[found[2]]
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+"""Bytes, written as a number, or ``500MB``, ``20GB``."""
 
 
 class Part(BaseModel):
@@ -190,15 +205,17 @@ class Keep(Part):
     Attributes:
         age: of event time, up to the last window.
         rows: the newest so many.
+        size: the newest so many bytes of batches: a number, or 500MB, 20GB.
     """
 
     age: Annotated[Duration | None, Field(gt=0)] = None
     rows: Annotated[int | None, Field(ge=1)] = None
+    size: Annotated[Bytes | None, Field(ge=1)] = None
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Keep:
-        if self.age is None and self.rows is None:
-            raise ValueError("name age, rows, or both")
+        if self.age is None and self.rows is None and self.size is None:
+            raise ValueError("name age, rows or size")
         return self
 
 

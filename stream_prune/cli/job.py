@@ -171,11 +171,7 @@ def _done(run: Path) -> tuple[int, int]:
 
 def _rows(log: LogPlace) -> int:
     """Rows that are committed to a log now."""
-    from stream_prune.minibatch.open_log import open_log
-
-    found = open_log(log)
-    shards = range(found.header.shards)
-    return sum(b.rows for s in shards for _, commit in found.commits(s) for b in commit.batches)
+    return reconciled.reconciled(log).good
 
 
 def _source(config: Config) -> Source:

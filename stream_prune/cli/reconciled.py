@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,11 @@ def reconciled(log: LogPlace) -> Reconciliation:
     from beam_jobs.sink import Reconciliation
     from stream_prune.minibatch.open_log import open_log
 
-    found = open_log(log)
-    counts = Reconciliation()
-    for shard in range(found.header.shards):
-        for _, commit in found.commits(shard):
-            counts = counts.plus(commit)
-    return counts
+    with closing(open_log(log)) as found:
+        shards = [asdict(Reconciliation.of(found, n)) for n in range(found.header.shards)]
+    return Reconciliation(
+        **{name: sum(shard[name] for shard in shards) for name in asdict(Reconciliation())}
+    )
 
 
 def record(log: LogPlace) -> dict[str, Any]:

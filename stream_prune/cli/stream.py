@@ -122,7 +122,7 @@ def stream_options(settings: StreamConfig) -> StreamOptions:
     if source is None or source.kafka is None:
         raise ConfigError("source.kafka: is missing: name brokers and topics to read")
     keep = settings.retention
-    retention = None if keep is None else Retention(keep.age, keep.rows)
+    retention = None if keep is None else Retention(keep.age, keep.rows, keep.size)
     return StreamOptions(
         kafka=source.kafka,
         spec=settings.spec(),

@@ -81,9 +81,9 @@ def stream_demo(
                 loop.start(lambda text: console.print(text))
                 log, journal = LogReading(places.log), JournalReading(places.run / JOURNAL)
                 addresses = {
-                    "MLflow ": mlflow,
+                    "MLflow": mlflow,
                     "serving": f"{server}/docs",
-                    "output ": str(place / "output"),
+                    "output": str(place / "output"),
                 }
                 end = None if seconds is None else time.monotonic() + seconds
                 with (

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_MAPPINGS = ("closed_at", "resume", "watermark", "counts", "totals")
+
 
 @dataclass(frozen=True)
 class BatchRef:
@@ -17,17 +19,18 @@ class BatchRef:
         rows: how many.
         digest: SHA-256 (hex) of its bytes.
         position: where a log that is not a folder keeps it; says nothing of what it holds.
+        size: its bytes.
     """
 
     index: int
     rows: int
     digest: str
     position: int | None = field(default=None, compare=False)
+    size: int = field(default=0, compare=False)
 
-    def to_list(self) -> list[int | str]:
-        """Plain values; the position last, where there is one."""
-        place = [] if self.position is None else [self.position]
-        return [self.index, self.rows, self.digest, *place]
+    def to_list(self) -> list[int | str | None]:
+        """Plain values."""
+        return [self.index, self.rows, self.digest, self.position, self.size]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Commit:
         watermark: per partition, the watermark (ms) as of its resume offset.
         state: name and digest of a join's snapshots.
         counts: rows by what became of them: good, late, duplicates, invalid, undecodable.
+        totals: the same, windows and batches, of this and all commits of the shard before it: so
+            whoever goes on with a log reads its last commits, however long it is.
         end: nothing follows in this shard.
     """
 
@@ -69,6 +74,7 @@ class Commit:
     watermark: Mapping[str, int] = field(default_factory=dict)
     state: tuple[tuple[str, str], ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
     end: bool = False
 
     @property
@@ -76,11 +82,16 @@ class Commit:
         """Rows in all batches of the window."""
         return sum(ref.rows for ref in self.batches)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all batches of the window."""
+        return sum(ref.size for ref in self.batches)
+
     def to_json(self) -> str:
         """The record as one line of JSON."""
         values = {"kind": "commit", **vars(self)}
         values["batches"] = [ref.to_list() for ref in self.batches]
-        for name in ("closed_at", "resume", "watermark", "counts"):
+        for name in _MAPPINGS:
             values[name] = dict(values[name])
         return json.dumps(values) + "\n"
 
@@ -116,13 +127,20 @@ def parse_record(text: str | bytes) -> Claim | Commit:
 
 
 def _commit(values: dict[str, Any]) -> Commit:
-    for name in ("closed_at", "resume", "watermark", "counts"):
+    values.setdefault("totals", {})
+    for name in _MAPPINGS:
         values[name] = {str(k): _integer(v) for k, v in values[name].items()}
     for name in ("window_end", "shard", "writer_epoch"):
         values[name] = _integer(values[name])
     values["batches"] = tuple(
-        BatchRef(_integer(index), _integer(rows), str(digest), *map(_integer, position))
-        for index, rows, digest, *position in values["batches"]
+        BatchRef(
+            _integer(index),
+            _integer(rows),
+            str(digest),
+            None if not place or place[0] is None else _integer(place[0]),
+            _integer(place[1]) if len(place) > 1 else 0,
+        )
+        for index, rows, digest, *place in values["batches"]
     )
     values["state"] = tuple((str(name), str(digest)) for name, digest in values["state"])
     if not isinstance(values["end"], bool):

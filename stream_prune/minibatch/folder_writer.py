@@ -64,7 +64,8 @@ class FolderLogWriter:
         check_batch(name, batch, self._log.schema, self._log.header)
         self._check_claim()
         data = arrow_file(batch, self._log.schema)
-        ref = BatchRef(index, batch.num_rows, hashlib.sha256(data).hexdigest())
+        digest = hashlib.sha256(data).hexdigest()
+        ref = BatchRef(index, batch.num_rows, digest, size=len(data))
         path = self._log.batch_path(name)
         if name in self._written:
             _require_equal(path, self._written[name] == ref)
@@ -89,6 +90,18 @@ class FolderLogWriter:
         digest = hashlib.sha256(data).hexdigest()
         self._states[name] = digest, self._draft(self._log.state_path(name), data)
         return name, digest
+
+    def keep_states(self, names: Iterable[str]) -> None:
+        """Remove all state of the shard but what has these names: no restart needs it any more.
+
+        Raises:
+            RunError: a file can't be removed.
+        """
+        kept = {self._log.state_path(name) for name in names}
+        with told(self._log.path / "state"):
+            for path in (self._log.path / "state").glob(f"*-{self.shard}-*.arrow"):
+                if path not in kept:
+                    path.unlink(missing_ok=True)
 
     def forget_states(self, names: Iterable[str]) -> None:
         """Remove what no restart needs any more.

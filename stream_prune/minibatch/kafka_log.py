@@ -106,7 +106,7 @@ class KafkaLog:
 
     @cached_property
     def _kept(self) -> KeptCommits:
-        return KeptCommits(self.commits, self.header.shards)
+        return KeptCommits(self.commits, self.seek, self.header.shards)
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -222,6 +222,35 @@ class KafkaLog:
             )
         newest = max((_epoch(record) for record in records), default=0)
         return newest, commits[-1] if commits else None
+
+    def seek(self, shard: int, window_end: int) -> int:
+        """The number of the last commit that ends by ``window_end``; 0 if none does.
+
+        Whoever reads on from there misses no later one, and sees whether the shard has ended. The
+        search goes back from the end, in growing steps.
+
+        Raises:
+            RunError: the brokers do not answer, or a record is not one of this log's sequence.
+        """
+        begin, end = self._commit_reader(shard).ends()
+        size = _TAIL
+        while True:
+            start = max(begin, end - size)
+            for number, record in reversed(self._records(shard, start, end)):
+                if isinstance(record, Commit) and record.window_end <= window_end:
+                    return number
+            if start == begin:
+                return 0
+            size *= 8
+
+    def close(self) -> None:
+        """Let go of the connections; what is asked of the log after that makes new ones."""
+        with self._lock:
+            readers = [*self._commits.values(), *(r for rs in self._batches.values() for r in rs)]
+            self._commits.clear()
+            self._batches.clear()
+        for reader in readers:
+            reader.close()
 
     def wait_until_seen(self, shard: int, number: int) -> None:
         """Wait for a record that has been sent until readers see it.

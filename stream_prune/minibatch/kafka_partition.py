@@ -40,7 +40,12 @@ class PartitionReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._consumer.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection, once nobody reads."""
+        with self._lock:
+            self._consumer.close()
 
     def ends(self) -> tuple[int, int]:
         """The first offset that is there, and the one after the last committed message.

@@ -82,7 +82,8 @@ class KafkaLogWriter:
         check_window(window_end, self.last, self._log.header)
         check_batch(name, batch, self._log.schema, self._log.header)
         data = arrow_file(batch, self._log.schema)
-        ref = BatchRef(index, batch.num_rows, hashlib.sha256(data).hexdigest())
+        digest = hashlib.sha256(data).hexdigest()
+        ref = BatchRef(index, batch.num_rows, digest, size=len(data))
         if name in self._written and self._written[name][0] != ref:
             raise RunError(
                 f"{self._log.at}: batch {name}: same name, other content: run with the "
@@ -104,6 +105,9 @@ class KafkaLogWriter:
         digest = hashlib.sha256(data).hexdigest()
         self._states[name] = digest, data
         return name, digest
+
+    def keep_states(self, names: Iterable[str]) -> None:
+        """Nothing: single messages of a topic can't be removed."""
 
     def forget_states(self, names: Iterable[str]) -> None:
         """Nothing: single messages of a topic can't be removed."""

@@ -14,6 +14,9 @@ from stream_prune.minibatch.commit import BatchRef, Commit
 from stream_prune.minibatch.header import LogHeader
 from stream_prune.minibatch.retention import Retention
 
+FOREVER = 2**62
+"""After the end of every window (ms)."""
+
 
 class StaleWriter(RunError):  # noqa: N818  a state to handle, like StopIteration
     """A newer writer has claimed the shard; this one can do nothing any more."""
@@ -36,6 +39,9 @@ class LogWriter(Protocol):
     def write_state(self, name: str, data: bytes) -> tuple[str, str]:
         """Keep an Arrow file for the commit that names it; returns what it is named there."""
 
+    def keep_states(self, names: Iterable[str]) -> None:
+        """Remove all state of the shard but what has these names."""
+
     def forget_states(self, names: Iterable[str]) -> None:
         """Remove what was written under these names; no restart needs it any more."""
 
@@ -47,6 +53,15 @@ class LogWriter(Protocol):
 
     def close(self) -> None:
         """Let go of connections; a writer of a folder has none."""
+
+
+def last_commits(log: MiniBatchLog, shard: int, span_ms: int = 0) -> list[Commit]:
+    """The last commit of a shard, and those of so much event time before it, in order."""
+    newest = [commit for _, commit in log.commits(shard, log.seek(shard, FOREVER))]
+    if not newest or not span_ms:
+        return newest[-1:]
+    start = log.seek(shard, newest[-1].window_end - span_ms)
+    return [commit for _, commit in log.commits(shard, start)]
 
 
 class MiniBatchLog(Protocol):
@@ -77,6 +92,9 @@ class MiniBatchLog(Protocol):
     def commits(self, shard: int, start: int = 0) -> list[tuple[int, Commit]]:
         """The commits of a shard from sequence number ``start`` on, each with its number."""
 
+    def seek(self, shard: int, window_end: int) -> int:
+        """The number of the last commit that ends by then, 0 if none does; few records are read."""
+
     def hold(self, reader: str, window_end: int) -> None:
         """A reader needs all windows that end after this one; those before it may go."""
 
@@ -94,3 +112,6 @@ class MiniBatchLog(Protocol):
 
     def read(self, name: BatchName, ref: BatchRef, spec: FeatureSpec) -> MiniBatch:
         """A batch as arrays, its digest verified."""
+
+    def close(self) -> None:
+        """Let go of connections; a folder has none."""

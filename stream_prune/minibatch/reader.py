@@ -64,7 +64,8 @@ class _Shard:
     def __init__(self, log: MiniBatchLog, shard: int, after: int) -> None:
         self.queue: deque[Commit] = deque()
         self.ended = False
-        self._log, self._shard, self._after, self._next = log, shard, after, 0
+        self._log, self._shard, self._after = log, shard, after
+        self._next = log.seek(shard, after) if after else 0
 
     def poll(self) -> None:
         if self.ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from stream_prune.minibatch.arrow_file import arrow_file
 from stream_prune.minibatch.batch import BatchName, MiniBatch
 from stream_prune.minibatch.commit import BatchRef, Commit
 from stream_prune.minibatch.header import LogHeader
-from stream_prune.minibatch.log import StaleWriter
+from stream_prune.minibatch.log import StaleWriter, last_commits
 from stream_prune.minibatch.open_log import create_log, open_log
 from stream_prune.minibatch.place import KafkaPlace
 from stream_prune.minibatch.reader import CursorState, two_cursors, windows
@@ -65,13 +66,15 @@ def unwritten(request, tmp_path_factory):
         place = FolderPlace(tmp_path_factory.mktemp("unwritten")).place
     else:
         place = TopicPlace(request.getfixturevalue("broker"), "unwritten").place
-    return create_log(place, replace(HEADER, shards=2))
+    with closing(create_log(place, replace(HEADER, shards=2))) as made:
+        yield made
 
 
 @pytest.fixture
 def log(at):
     """A new log of two shards."""
-    return create_log(at.place, replace(HEADER, shards=2))
+    with closing(create_log(at.place, replace(HEADER, shards=2))) as made:
+        yield made
 
 
 def letter(offset, source="a.csv"):
@@ -211,6 +214,46 @@ def test_what_does_not_fit_into_a_number_of_rows_goes(log):
     assert log.trim(Retention(rows=20)) == 7000
     assert log.trim(Retention(rows=10**9)) == 7000
     assert log.trim(Retention(rows=1)) == 9999
+
+
+def test_what_does_not_fit_into_a_number_of_bytes_goes(log):
+    for shard in range(2):
+        writer = log.writer(shard)
+        for end in range(1000, 11_000, 1000):
+            write(writer, end, batches=2)
+    sizes = [commit.size for _, commit in log.commits(0)]
+    assert min(sizes) > 100
+    assert log.trim(Retention(size=sum(sizes[-4:]))) == 6000
+    assert log.trim(Retention(size=sum(sizes[-4:]) - 1)) == 7000
+
+
+def test_a_start_finds_the_commits_that_it_needs_among_many(log, monkeypatch):
+    monkeypatch.setattr("stream_prune.minibatch.kafka_log._TAIL", 4)
+    ends = list(range(1000, 31_000, 1000))
+    for end in ends:
+        if end % 7000 == 0 or end == 1000:
+            writer = log.writer(0)  # claims are among the commits
+        commit(writer, end, end=end == ends[-1])
+    numbers = {made.window_end: number for number, made in log.commits(0)}
+    assert list(numbers) == ends
+    for end in (1000, 6000, 7000, 7001, 7999, 30_000, 90_000):
+        at = log.seek(0, end)
+        assert at == numbers[min(end // 1000 * 1000, ends[-1])]
+        assert next(c.window_end for _, c in log.commits(0, at)) <= end
+    assert log.seek(0, 999) == log.seek(1, 5000) == 0
+    assert [c.window_end for c in last_commits(log, 0)] == [30_000]
+    assert [c.window_end for c in last_commits(log, 0, 2500)][-3:] == [28_000, 29_000, 30_000]
+    assert last_commits(log, 1) == []
+    assert list(windows(log, after=30_000)) == []
+
+
+def test_a_log_that_was_closed_can_be_asked_again(log):
+    write(log.writer(0), 2000)
+    log.commits(0)
+    log.close()
+    assert len(log.commits(0)) == 1
+    log.close()
+    log.close()
 
 
 def test_letters_of_a_job_that_stops_can_be_read(log, at):

@@ -34,7 +34,9 @@ def test_a_commit_survives_json(commit):
 
 def test_the_record_on_disk_is_the_documented_one():
     commit = Commit(
-        2000, 1, 3, "ab", (BatchRef(0, 7, "cd"),), {"0": 9}, {"0": 8}, {"0": 1900}, (), {"good": 7}
+        *(2000, 1, 3, "ab", (BatchRef(0, 7, "cd", size=123),), {"0": 9}, {"0": 8}, {"0": 1900}),
+        counts={"good": 7},
+        totals={"good": 10, "windows": 2},
     )
     assert json.loads(commit.to_json()) == {
         "kind": "commit",
@@ -42,15 +44,24 @@ def test_the_record_on_disk_is_the_documented_one():
         "shard": 1,
         "writer_epoch": 3,
         "fingerprint": "ab",
-        "batches": [[0, 7, "cd"]],
+        "batches": [[0, 7, "cd", None, 123]],
         "closed_at": {"0": 9},
         "resume": {"0": 8},
         "watermark": {"0": 1900},
         "state": [],
         "counts": {"good": 7},
+        "totals": {"good": 10, "windows": 2},
         "end": False,
     }
     assert commit.rows == 7
+
+
+def test_a_record_from_before_totals_and_sizes_is_read():
+    values = json.loads(Commit(2000, 0, 1, "ab").to_json()) | {"batches": [[0, 7, "cd"]]}
+    del values["totals"]
+    found = Commit.from_json(json.dumps(values))
+    assert found.batches == (BatchRef(0, 7, "cd"),)
+    assert (found.totals, found.size) == ({}, 0)
 
 
 def test_a_claim_survives_json_and_is_no_commit():

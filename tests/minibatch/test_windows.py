@@ -74,6 +74,9 @@ class MemoryLog:
     def commits(self, shard, start=0):
         return list(enumerate(self.sequences[shard][: self.shown[shard]]))[start:]
 
+    def seek(self, shard, window_end):
+        return max((n for n, c in self.commits(shard) if c.window_end <= window_end), default=0)
+
 
 @st.composite
 def logs(draw):

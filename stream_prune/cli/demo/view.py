@@ -49,8 +49,8 @@ def view(console: Console, title: str, addresses: dict[str, str]) -> Iterator[Sh
             last = now
             console.print(line(reading, note), highlight=False, soft_wrap=True)
 
-    for name, address in addresses.items():
-        console.print(f"{name}: {address}", highlight=False, soft_wrap=True)
+    for text in _in_line(addresses):
+        console.print(text, highlight=False, soft_wrap=True)
     yield say
 
 
@@ -114,13 +114,19 @@ def screen(
         Text(event_line(event), style="dim", no_wrap=True, overflow="ellipsis")
         for event in trained.events
     ]
-    links = [Text(f"{name}: {address}", style="dim") for name, address in addresses.items()]
+    links = [Text(text, style="dim") for text in _in_line(addresses)]
     parts: list[RenderableType] = [table, Text("")]
     parts += [*events, Text("")] if events else []
     parts += links
     parts.append(Text(note or "Ctrl-C ends everything", style="bold"))
     minutes, seconds = divmod(int(reading.seconds), 60)
     return Panel(Group(*parts), title=f"{title} · {minutes}:{seconds:02}", border_style="blue")
+
+
+def _in_line(addresses: dict[str, str]) -> list[str]:
+    """A line an address, one below the other."""
+    width = max(map(len, addresses), default=0) + 1
+    return [f"{name + ':':{width}} {address}" for name, address in addresses.items()]
 
 
 def event_line(event: Event) -> str:
