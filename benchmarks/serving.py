@@ -7,9 +7,11 @@ is the same after a plan of 20 % of the MACs and of the rows, stored as int8. Mo
 processor times of one thread, models in turns. HTTP is measured with a server and a client in
 processes of their own, keep-alive connections, one row a request; servers that are compared serve
 the same dense artifact through the same scorer. At half of the saturation load requests are due at
-a constant rate; latency is taken over pieces, and the median piece counts, because one core of two
-is the client's and others may use both. ``--quick``: fewer calls, shorter pieces, four versions
-instead of twenty.
+a constant rate, which the client keeps however long answers take; latency is taken over pieces,
+and the median piece counts, because one core of two is the client's and others may use both. An
+app that does nothing, on the same stack and in turns, says what of it is the machine's.
+``--quick``: fewer calls, shorter pieces, four versions instead of twenty. In full it takes some 15
+minutes on 2 cores, and a first run some more for the environment of MLServer; ``--quick`` 4.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from click_dlrm import SEED
 from record import Figure, arguments, finish
 from serve_models import model_time, servers
 from serve_models.artifacts import another, as_artifact, dense_learner, pruned_learner, raw
+from serve_models.beside_training import waiting
 from serve_models.load import full, steady
 from serve_models.swapping import swapping
 
@@ -50,31 +53,42 @@ def main() -> None:
         del dense
         found += latency(small, 2.0 if quick else 6.0, 3 if quick else 7)
         found += peers(whole, folder, 2.0 if quick else 6.0, 2 if quick else 5)
+        found += beside(pruned, folder, 3 if quick else 8)
         found += swaps(pruned, small, folder, 4 if quick else 20, 2_000 if quick else 10_000)
         found += made_up(small, 5 if quick else 50)
     finish(found, options.json, seeds=[SEED], quick=quick)
 
 
 def latency(artifact: Path, seconds: float, pieces: int) -> list[Figure]:
-    """Saturation of one process, and the spread of latency at half of it."""
+    """Saturation of one process, and the spread of latency at half of it; beside an empty app."""
     requests = servers.v2_requests(ROWS)
-    with servers.ours(artifact) as (port, _):
-        full(port, requests, seconds=seconds)
-        rates, spreads, middle, high = [], [], [], []
-        for _ in range(pieces):
-            rates.append(full(port, requests, seconds=seconds / 2).rate)
-            load = steady(port, requests, rates[-1] / 2, seconds)
-            p50, p99 = np.percentile(load.latencies, (50, 99))
-            middle.append(p50)
-            high.append(p99)
-            spreads.append(p99 / p50)
-    spread = float(np.median(spreads))
+    with servers.ours(artifact) as (own, _), servers.nothing() as empty:
+        saturation = {own: [], empty: []}
+        spread: dict[int, list[tuple[float, float]]] = {own: [], empty: []}
+        for piece in range(-1, pieces):
+            for port in (own, empty):
+                saturation[port].append(full(port, requests, seconds=seconds / 2).rate)
+            for port in (own, empty):  # the empty one at the same rate: what else there is
+                load = steady(port, requests, saturation[own][-1] / 2, seconds)
+                p50, p99 = np.percentile(load.latencies, (50, 99))
+                if piece >= 0:
+                    spread[port].append((p50, p99))
+    own_ratios, empty_ratios = ([p99 / p50 for p50, p99 in spread[port]] for port in (own, empty))
+    ratio, floor = float(np.median(own_ratios)), float(np.median(empty_ratios))
+    (p50, p99), (empty50, empty99) = (
+        1e3 * np.median(spread[port], axis=0) for port in (own, empty)
+    )
     return [
-        Figure("saturation, pruned, batch 1", float(np.median(rates)), "1/s"),
-        Figure("p50 at half of it", 1e3 * float(np.median(middle)), "ms"),
-        Figure("p99 at half of it", 1e3 * float(np.median(high)), "ms"),
-        Figure("p99 over p50 at half of it", spread, "x", "<= 2", spread <= 2,
-               f"pieces: {min(spreads):.2f} to {max(spreads):.2f}"),
+        Figure("saturation, pruned, batch 1", float(np.median(saturation[own])), "1/s"),
+        Figure("saturation, an empty app", float(np.median(saturation[empty])), "1/s"),
+        Figure("p50 at half of it", float(p50), "ms"),
+        Figure("p99 at half of it", float(p99), "ms"),
+        Figure("p50 of an empty app at this rate", float(empty50), "ms"),
+        Figure("p99 of an empty app at this rate", float(empty99), "ms"),
+        Figure("p99 over p50 of an empty app", floor, "x", "", None,
+               f"pieces: {min(empty_ratios):.2f} to {max(empty_ratios):.2f}"),
+        Figure("p99 over p50 at half of it", ratio, "x", "<= 2", ratio <= 2,
+               f"pieces: {min(own_ratios):.2f} to {max(own_ratios):.2f}"),
     ]  # fmt: skip
 
 
@@ -105,6 +119,15 @@ def peers(artifact: Path, folder: Path, seconds: float, rounds: int) -> list[Fig
         gain = float(np.median(mine / np.array(each)))
         found.append(Figure(f"requests/s over {name}", gain, "x", ">= 3", gain >= 3))
     return found
+
+
+def beside(made: Learner, folder: Path, count: int) -> list[Figure]:
+    """What publishing costs the training loop that goes on beside it."""
+    artifacts = []
+    for step in range(101, 102 + count):
+        another(made, step)
+        artifacts.append(as_artifact(made, folder / f"beside-{step}", "int8", step))
+    return waiting(made, artifacts, folder)
 
 
 def swaps(made: Learner, first: Path, folder: Path, count: int, least: int) -> list[Figure]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving import memory
 from serving.metrics import Metrics
 from stream_prune.artifact import Scorer
 from stream_prune.errors import RunError
@@ -80,6 +81,7 @@ class ModelSlot:
         served = Served(version, scorer)
         self._swap(lambda: (served, self._live))
         self.metrics.rejected.set(0)
+        memory.give_back()
         return served
 
     @contextmanager

@@ -22,11 +22,20 @@ from stream_prune.registry.package import package
 
 MLSERVER = Peer(
     "mlserver",
-    ("mlserver==1.7.1", "onnx", "onnxruntime", "pyarrow", "safetensors", "xxhash", "pyyaml",
-     "numba"),
+    (
+        "mlserver==1.7.1",
+        "onnx",
+        "onnxruntime",
+        "pyarrow",
+        "safetensors",
+        "xxhash",
+        "pyyaml",
+        "numba",
+    ),
 )
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _RUNTIME = Path(__file__).with_name("mlserver_runtime.py")
+_ECHO = Path(__file__).with_name("echo.py")
 
 
 @contextmanager
@@ -40,6 +49,14 @@ def ours(*arguments: object) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         if " at http" not in said:
             sys.exit(f"{' '.join(map(str, command))}\n{said}")
         yield int(said.rpartition(" at ")[2].split()[0].rpartition(":")[2]), process
+
+
+@contextmanager
+def nothing() -> Iterator[int]:
+    """A server that only echoes, on the same stack: the port."""
+    with _running([sys.executable, _ECHO], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline().rpartition(":")[2])
 
 
 @contextmanager

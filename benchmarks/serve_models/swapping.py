@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +16,10 @@ from record import Figure
 
 from serve_models.artifacts import NAME
 from serve_models.load import full
+from serve_models.publisher import Publisher
 from serve_models.servers import ours, v2_requests
 from stream_prune.artifact import Scorer
 from stream_prune.registry.config import RegistryConfig
-
-_PUBLISHER = """
-import json, sys
-from pathlib import Path
-from stream_prune.registry.config import RegistryConfig
-from stream_prune.registry.publish import publish
-config = RegistryConfig(**json.loads(sys.stdin.readline()))
-for line in sys.stdin:
-    print(publish(Path(line.strip()), config), flush=True)
-"""
 
 
 @dataclass
@@ -52,20 +41,16 @@ def swapping(artifacts: Sequence[Path], folder: Path, rows: pa.Table, least: int
     """
     config = RegistryConfig(f"sqlite:///{folder}/mlflow.db", NAME)
     expected = [Scorer.load(artifact).score(rows) for artifact in artifacts]
-    publisher = subprocess.Popen(
-        [sys.executable, "-c", _PUBLISHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert publisher.stdin is not None
-    publisher.stdin.write(json.dumps(asdict(config)) + "\n")
-    versions = [_publish(publisher, artifacts[0])]
+    publisher = Publisher(config)
+    versions = [publisher.publish(artifacts[0])]
     arguments = (f"models:/{NAME}@champion", "--tracking-uri", config.tracking_uri)
     more = ("--cache", folder / "cache", "--set", "serving.following.every_s=0.1")
     seen, memory = _Seen(), list[float]()
-    with ours(*arguments, *more) as (port, process):
+    with publisher, ours(*arguments, *more) as (port, process):
 
         def on_with_it() -> None:
             for artifact in artifacts[1:]:
-                versions.append(_publish(publisher, artifact))
+                versions.append(publisher.publish(artifact))
                 deadline = time.monotonic() + 60
                 while versions[-1] not in seen.versions and time.monotonic() < deadline:
                     time.sleep(0.01)
@@ -86,8 +71,6 @@ def swapping(artifacts: Sequence[Path], folder: Path, rows: pa.Table, least: int
             check=check,
         )
         publishing.join()
-    publisher.stdin.close()
-    publisher.wait()
     swapped = len(seen.versions) - 1
     wanted = len(artifacts) - 1
     settled, last = memory[len(memory) // 4], max(memory[-3:])
@@ -102,17 +85,6 @@ def swapping(artifacts: Sequence[Path], folder: Path, rows: pa.Table, least: int
         Figure("server's memory after a quarter of the swaps", settled, "MB"),
         Figure("its growth until the last swap", growth, "%", "<= 5", growth <= 5),
     ]  # fmt: skip
-
-
-def _publish(publisher: subprocess.Popen[str], artifact: Path) -> str:
-    assert publisher.stdin is not None
-    assert publisher.stdout is not None
-    publisher.stdin.write(f"{artifact}\n")
-    publisher.stdin.flush()
-    version = publisher.stdout.readline().strip()
-    if not version:
-        sys.exit("the publisher failed")
-    return version
 
 
 def _check(
