@@ -13,6 +13,7 @@ def recommend(config: ConfigFile, changes: Changes = None) -> None:
     NeuMF, LightGCN, MultVAE or two towers; dense, or held sparse by masks (`elements`). The best
     epoch is chosen on validation pairs, the figures are of the test pairs. The run folder gets
     weights (safetensors) and the model's code: such a model has no head that could be exported.
+    With a `registry` both are published to MLflow.
 
     Example:
 
@@ -50,3 +51,9 @@ def recommend(config: ConfigFile, changes: Changes = None) -> None:
     kept, every = figures["weights_not_zero"], figures["weights"]
     console.print(f"weights: {kept:,} of {every:,} are not zero ({kept / every:.0%})")
     typer.echo(f"{settings.run}: {WEIGHTS}, {CODE}, {TOLD}")
+    if settings.registry is not None:
+        typer.echo(
+            f"{settings.registry.model} version {figures['published']} is "
+            f"{settings.registry.alias}: weights and code; no split into tables and head, so no "
+            "ONNX graph, and serve does not take it"
+        )

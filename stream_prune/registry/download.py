@@ -91,6 +91,11 @@ def fetch(client: MlflowClient, config: RegistryConfig, version: str, folder: Pa
             registry_uri=config.registry_address,
         )
     found = sorted(Path(got).glob(f"artifacts/*/{MANIFEST}"))
+    if any(Path(got).rglob("recommender_model.py")):
+        raise RunError(
+            f"{what} is a recommender: weights and code, without tables and head; load it with "
+            "mlflow.pyfunc.load_model"
+        )
     if len(found) != 1:
         raise RunError(f"{what} holds no stream_prune artifact; it was registered by others")
     return found[0].parent

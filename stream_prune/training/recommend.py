@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,6 +24,7 @@ from stream_prune.datasets import amazon_book, gowalla, movielens_100k, yelp2018
 from stream_prune.errors import RunError
 from stream_prune.interactions import Interactions
 from stream_prune.models.lightgcn import LightGCN
+from stream_prune.registry.config import RegistryConfig
 from stream_prune.sparsity import ElementController
 from stream_prune.tensor_files import system_errors
 from stream_prune.training.fit_ranking import Fitted, fit
@@ -66,7 +68,8 @@ def recommend(
         on_epoch: called with each epoch and its mean loss.
 
     Returns:
-        The figures, as they are written to ``model.json``.
+        The figures, as they are written to ``model.json``; and ``published``, the version's number,
+        where there is a registry.
 
     Raises:
         ConfigError, RunError: see :func:`parts` and :func:`~.fit_ranking.fit`.
@@ -82,6 +85,8 @@ def recommend(
     fitted = fit(model, optimizer, batches, found, config.fit(), controller, on_epoch)
     figures = _figures(config, found, fitted)
     write(config, fitted.model, found, figures)
+    if config.registry is not None:
+        figures["published"] = _publish(config, config.registry, fitted, found, figures)
     return figures
 
 
@@ -98,7 +103,8 @@ def write(
         "model": config.model,
         "class": type(model).__name__,
         "sizes": dataclasses.asdict(config.sizes(train.user_count, train.item_count)),
-        "files": {"weights": WEIGHTS, "code": CODE},
+        "files": {"weights": WEIGHTS, "code": CODE}
+        | ({"pairs": PAIRS} if config.model == "lightgcn" else {}),
         "note": "no split into tables and head: weights and code, no ONNX graph",
         "figures": figures,
         "config": config.to_dict(),
@@ -142,6 +148,32 @@ def load(folder: str | Path) -> nn.Module:
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"{folder}: is no recommender's folder: {error}") from None
     return model.eval()
+
+
+def _publish(
+    config: RecommenderConfig,
+    registry: RegistryConfig,
+    fitted: Fitted,
+    found: InteractionSplit,
+    figures: dict[str, Any],
+) -> str:
+    """Register what was written; its example are the first few users with training pairs."""
+    from stream_prune.registry.recommender import publish_recommender
+
+    users = np.flatnonzero(found.train.per_user)[:3]
+    scores = config.batches(found).scores(fitted.model, users).detach().float().numpy()
+    example: dict[str, list[Any]] = {"user": users.tolist()}
+    if config.model == "multvae":  # it knows users by what they have
+        example = {"items": [found.train.of_users(users[i : i + 1])[1].tolist() for i in range(3)]}
+    return publish_recommender(
+        config.run,
+        registry,
+        run=config.run.name,
+        epoch=fitted.epoch,
+        figures={name: value for name, value in figures.items() if isinstance(value, float)},
+        example=example,
+        scores=scores,
+    )
 
 
 def _controller(

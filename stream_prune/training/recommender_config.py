@@ -16,6 +16,7 @@ from stream_prune.models.lightgcn import LightGCN, LightGCNConfig
 from stream_prune.models.multvae import MultVAE, MultVAEConfig
 from stream_prune.models.neumf import NeuMF, NeuMFConfig
 from stream_prune.models.two_tower import TwoTower, TwoTowerConfig
+from stream_prune.registry.config import RegistryConfig
 from stream_prune.training.dataclass_reader import plain, read
 from stream_prune.training.elements_config import ElementsConfig
 from stream_prune.training.fit_ranking import FitConfig
@@ -64,6 +65,7 @@ class RecommenderConfig:
         elements: masks that keep the model sparse from the first step on; None: dense.
         seed: of everything random.
         threads: of torch.
+        registry: where the model is published; None: it is not.
     """
 
     run: Path
@@ -83,6 +85,7 @@ class RecommenderConfig:
     elements: ElementsConfig | None = None
     seed: int = 0
     threads: int = 1
+    registry: RegistryConfig | None = None
 
     def __post_init__(self) -> None:
         one_of(tuple(RECOMMENDERS), model=self.model)
