@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from beam_jobs.read_partition import Partition
 from beam_jobs.stream_options import LEAVE, WAIT, WALL_CLOCK
-from beam_jobs.window_buffer import Partition
 from beam_jobs.windows import NEVER
 
 

@@ -20,10 +20,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from beam_jobs.closed_window import ClosedWindow
 from beam_jobs.dead_letters import DUPLICATES, LATE, UNMATCHED, Letter
 from beam_jobs.join_options import JoinOptions
 from beam_jobs.pending import Mask, Pending, Verdict
-from beam_jobs.window_buffer import ClosedWindow
 from stream_prune.errors import RunError
 from stream_prune.features import EVENT_KEY, EVENT_TIME, LABEL, PARTITION
 from stream_prune.minibatch.arrow_file import arrow_file

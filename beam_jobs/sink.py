@@ -8,8 +8,8 @@ from functools import reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from beam_jobs.closed_window import ClosedWindow
 from beam_jobs.dead_letters import Letter
-from beam_jobs.window_buffer import ClosedWindow
 from beam_jobs.windows import cut
 from stream_prune.features import LABEL
 from stream_prune.minibatch.commit import Commit

@@ -9,67 +9,26 @@ that holds for every partition that may still have rows for it.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs.dead_letters import DUPLICATES, Letter
-from beam_jobs.decode import Decoded
-from beam_jobs.windows import NEVER, Piece, Windowed, assign, copies, jumps, merge
+from beam_jobs.closed_window import ClosedWindow, without_copies
+from beam_jobs.dead_letters import Letter
+from beam_jobs.read_partition import OpenChunk, Partition
+from beam_jobs.windows import NEVER, Piece, Windowed, assign, jumps, merge
 from stream_prune.errors import RunError
-from stream_prune.features import OFFSET, PARTITION
+from stream_prune.features import OFFSET
 from stream_prune.minibatch.commit import Commit
 
 _NONE = np.zeros(0, np.int64)
 
 MOST_EMPTY = 100_000
 """Empty windows in a row that still pass for a pause; more of them mean a wrong event time."""
-
-
-@dataclass(frozen=True)
-class ClosedWindow:
-    """A window that gets no more rows, and from where a restart goes on after its commit.
-
-    Attributes:
-        window_end: ms.
-        rows: sorted by (event time, partition, offset); None if there are none.
-        closed_at: per partition, the offset up to which rows have been read.
-        resume: per partition, an offset at or before every row of the windows still open.
-        watermark: per partition with a good row before its resume offset, the watermark there (ms).
-        end: no window follows.
-        letters: the copies of events that are among the rows.
-        read: the rows as they were read, where a join asks for them.
-        counts: rows by what else became of them.
-        state: name and bytes of what a restart needs beside the offsets.
-        forget: names of state that is needed no more.
-    """
-
-    window_end: int
-    rows: pa.RecordBatch | None
-    closed_at: dict[str, int]
-    resume: dict[str, int]
-    watermark: dict[str, int]
-    end: bool
-    letters: tuple[Letter, ...] = ()
-    read: tuple[Decoded, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    state: tuple[tuple[str, bytes], ...] = ()
-    forget: tuple[str, ...] = ()
-
-    def told(
-        self, rows: pa.RecordBatch, mask: npt.NDArray[np.bool_], kind: str, reason: str
-    ) -> list[Letter]:
-        """A letter for each row [B] where ``mask`` [B] holds, with the row as it was read."""
-        chosen = rows.filter(pa.array(mask))
-        places = zip(
-            chosen.column(PARTITION).to_pylist(), chosen.column(OFFSET).to_pylist(), strict=True
-        )
-        return [_decoded_at(self.read, *place).letter(place[1], kind, reason) for place in places]
 
 
 @dataclass(frozen=True)
@@ -85,42 +44,6 @@ class Refused:
     late: npt.NDArray[np.int64]
     jumped: npt.NDArray[np.int64]
     by_ms: npt.NDArray[np.int64]
-
-
-@dataclass
-class _Chunk:
-    """A chunk of which ``open_pieces`` windows are open; ``greatest``: event time before it.
-
-    ``decoded``: its rows as they were read, where copies of events are looked for.
-    """
-
-    start: int
-    greatest: int
-    open_pieces: int = 0
-    decoded: Decoded | None = None
-
-
-@dataclass
-class Partition:
-    """How far a partition was read: next offset, greatest event time so far, whether it ended.
-
-    ``left``: it is idle, and holds no window open. ``clock``: what its watermark is at least (ms).
-    """
-
-    offset: int = 0
-    greatest: int = NEVER
-    ended: bool = False
-    left: bool = False
-    clock: int = NEVER
-    handled: int = 0  # rows before this offset were written, or dead-lettered, before a restart
-    chunks: deque[_Chunk] = field(default_factory=deque)
-
-    def resume(self) -> tuple[int, int]:
-        """The lowest chunk start that open windows need, and the greatest event time before it."""
-        while self.chunks and not self.chunks[0].open_pieces:
-            self.chunks.popleft()
-        first = self.chunks[0] if self.chunks else _Chunk(self.offset, self.greatest)
-        return first.start, first.greatest
 
 
 class WindowBuffer:
@@ -151,7 +74,7 @@ class WindowBuffer:
         self._length, self._slack = length_ms, out_of_orderness_ms
         self._most_ahead = max_jump_ms + out_of_orderness_ms
         self._keyed, self._joined = keyed and not joined, joined
-        self._open: dict[int, list[tuple[pa.RecordBatch, _Chunk]]] = {}
+        self._open: dict[int, list[tuple[pa.RecordBatch, OpenChunk]]] = {}
         self.open_rows = 0
         self.retaken = 0
         """Rows in windows that an earlier run had read, too."""
@@ -189,7 +112,7 @@ class WindowBuffer:
                 "are missing"
             )
         chunk, jumped, by_ms = self._without_jumps(chunk, partition)
-        record = _Chunk(decoded.start, partition.greatest)
+        record = OpenChunk(decoded.start, partition.greatest)
         if self._keyed or self._joined:
             record.decoded = decoded
         late = [self._add_piece(piece, partition, record, chunk.greatest) for piece in chunk.pieces]
@@ -217,7 +140,7 @@ class WindowBuffer:
         return assign(kept, self._length), offsets, by_ms[new]
 
     def _add_piece(
-        self, piece: Piece, partition: Partition, record: _Chunk, greatest: int
+        self, piece: Piece, partition: Partition, record: OpenChunk, greatest: int
     ) -> npt.NDArray[np.int64]:
         rows, late = piece.rows, _NONE
         reached = max(partition.greatest, greatest) - self._slack
@@ -298,7 +221,8 @@ class WindowBuffer:
         if rows is not None:
             self.open_rows -= rows.num_rows
             if self._keyed:
-                rows, letters = _without_copies(rows, [chunk for _, chunk in parts])
+                read = [chunk.decoded for _, chunk in parts if chunk.decoded]
+                rows, letters = without_copies(rows, read)
         for _, chunk in parts:
             chunk.open_pieces -= 1
         self._closed_until = window_end
@@ -314,26 +238,3 @@ class WindowBuffer:
             letters,
             tuple(chunk.decoded for _, chunk in parts if self._joined and chunk.decoded),
         )
-
-
-def _without_copies(
-    rows: pa.RecordBatch, chunks: Sequence[_Chunk]
-) -> tuple[pa.RecordBatch, tuple[Letter, ...]]:
-    """The rows of a window without copies of events, and a letter for each copy."""
-    repeated = copies(rows)
-    if not repeated.any():
-        return rows, ()
-    copied = rows.filter(pa.array(repeated))
-    letters = []
-    for number, offset in zip(
-        copied.column(PARTITION).to_pylist(), copied.column(OFFSET).to_pylist(), strict=True
-    ):
-        decoded = _decoded_at([chunk.decoded for chunk in chunks if chunk.decoded], number, offset)
-        reason = "an event of the same key, which comes before it, is in the same window"
-        letters.append(decoded.letter(offset, DUPLICATES, reason))
-    return rows.filter(pa.array(~repeated)), tuple(letters)
-
-
-def _decoded_at(chunks: Iterable[Decoded], partition: int, offset: int) -> Decoded:
-    """The chunk that a row was read in."""
-    return next(c for c in chunks if c.partition == partition and c.start <= offset < c.stop)

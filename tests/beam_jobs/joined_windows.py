@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from beam_jobs.closed_window import ClosedWindow
 from beam_jobs.decode import Decoded
-from beam_jobs.window_buffer import ClosedWindow
 from stream_prune.features import Categorical, Dense, FeatureSpec
 from stream_prune.minibatch.batch import schema
 

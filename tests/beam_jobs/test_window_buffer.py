@@ -9,9 +9,10 @@ from clicks import LENGTH, NO_JUMP, SPEC, clicks, expected_refusals
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_jobs.closed_window import ClosedWindow
 from beam_jobs.decode import Decoded
 from beam_jobs.validate import validate
-from beam_jobs.window_buffer import ClosedWindow, WindowBuffer
+from beam_jobs.window_buffer import WindowBuffer
 from beam_jobs.windows import Windowed, assign, cut, merge, window_ends
 from stream_prune.errors import RunError
 from stream_prune.features import EVENT_TIME, OFFSET, PARTITION
