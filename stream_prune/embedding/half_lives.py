@@ -20,6 +20,8 @@ from stream_prune.embedding.ghost_rounds import bin_ends, end_rounds
 from stream_prune.embedding.ghosts import Ghosts, empty_ghosts
 from stream_prune.embedding.id_map import EMPTY, I64
 
+_LONGEST = 8  # of a round, in its least lengths
+
 
 class Tuning(NamedTuple):
     """How ghost caches judge.
@@ -28,8 +30,9 @@ class Tuning(NamedTuple):
     how); on other logs nothing says that they are good.
 
     Attributes:
-        round_events: length of the round whose look-ups the sets before it are scored by.
-        memory: what a round counts in the next one.
+        round_events: least length of the round whose look-ups the sets before it are scored by; it
+            ends when rows have changed hands (``adapt()``) since it began, or at eight times that.
+        memory: what a round of this length counts in the next one; of a longer one less.
         maturity: look-ups after which a row's hit counts half.
         churn: look-ups that an admission costs.
         margin: coverage by which a candidate must be better than the one in force.
@@ -80,6 +83,7 @@ class HalfLives:
         self.choice = self._nearest()
         self._held = np.zeros(len(configs))  # until this event no half-life gets longer
         self._round_began = 0
+        self._contested = False  # since then
         self._blind = np.ones(len(configs), np.bool_)  # nobody was ranked before this round
         self._ghosts = empty_ghosts(np.where(self.learns, owned, 0), width)
         self._worth = ghosts.worth(tuning.maturity)
@@ -99,12 +103,17 @@ class HalfLives:
         if not self.learns.any():
             return []
         changes = []
-        if events - self._round_began >= self.tuning.round_events:
+        lasted = (events - self._round_began) / self.tuning.round_events
+        if lasted >= (1 if self._contested else _LONGEST):
             changes = self._end_round(events)
         exponent = (events - self._ghosts.origin)[:, None] / self.candidates
         increment = np.exp2(exponent).astype(np.float32)
         ghosts.observe(self._ghosts, keys, spans, increment, self._admission, self._worth)
         return changes
+
+    def contested(self) -> None:
+        """Rows may have changed hands, so the would-be sets change theirs."""
+        self._contested = bool(self.learns.any())
 
     def drifted(self, events: int) -> list[Change]:
         """A drift was signalled: what was seen before it counts less, so half-lives get shorter.
@@ -137,7 +146,7 @@ class HalfLives:
             self._hysteresis,
             self._admission,
             tuning.churn,
-            tuning.memory,
+            tuning.memory ** ((events - self._round_began) / tuning.round_events),
             self.choice,
         )
         state.hits[blind], self._blind[blind] = hits, False  # all were of ids without a rank
@@ -146,7 +155,7 @@ class HalfLives:
             best = self._best(table, events)
             if best != self.choice[table]:
                 changes.append(self._choose(table, best))
-        self._round_began = events
+        self._round_began, self._contested = events, False
         return changes
 
     def _best(self, table: int, events: int) -> int:
@@ -202,6 +211,7 @@ class HalfLives:
             "blind": self._blind.copy(),
             "held": self._held.copy(),
             "round_began": np.array([self._round_began]),
+            "contested": np.array([self._contested]),
         }
         return kept | own
 
@@ -221,6 +231,7 @@ class HalfLives:
         self._held = np.array(arrays["held"], np.float64)
         self._blind = np.array(arrays["blind"], np.bool_)
         self._round_began = int(arrays["round_began"][0])
+        self._contested = bool(arrays["contested"][0])
 
     @staticmethod
     def _entries(state: Ghosts) -> I64:

@@ -46,20 +46,25 @@ class Relayout(NamedTuple):
     slots: I64
 
 
-@torch.no_grad()
 def move(moves: Moves, rows: Tensor, room: Tensor, cold: bool) -> None:
-    """Let a tensor [V, ...] and what of it waits [W, ...] follow the ids.
+    """Let a tensor [V] or [V, D] and what of it waits [W] or [W, D] follow the ids.
 
     Args:
         cold: a row of somebody new starts as its cold row; False: at zero (optimizer state).
     """
     if not moves.fresh.size:
         return
-    if rows.device.type == "cpu":
-        width = rows[0].numel()
-        vectors, waiting = (part.view(part.shape[0], width).numpy() for part in (rows, room))
-        _move(moves.fresh, moves.origin, moves.left, moves.slots, vectors, waiting, cold)
+    if rows.device.type != "cpu":
+        _move_elsewhere(moves, rows, room, cold)
         return
+    vectors, waiting = rows.numpy(), room.numpy()
+    if vectors.ndim == 1:
+        vectors, waiting = vectors[:, None], waiting[:, None]
+    _move(moves.fresh, moves.origin, moves.left, moves.slots, vectors, waiting, cold)
+
+
+@torch.no_grad()
+def _move_elsewhere(moves: Moves, rows: Tensor, room: Tensor, cold: bool) -> None:
     device = rows.device
     new = moves.origin >= 0
     fresh = torch.from_numpy(moves.fresh[new]).to(device)

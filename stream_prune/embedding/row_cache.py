@@ -158,6 +158,7 @@ class RowCache:
         most = np.minimum(self.rows.used, self.rows.waiting).sum()
         fresh, origin, left = (np.empty(most, np.int64) for _ in range(3))
         n = row_set.contest(self.rows, fresh, origin, left)
+        self.learned.contested()
         return _moves(fresh[:n], origin[:n], left[:n])
 
     def drifted(self) -> None:
