@@ -56,7 +56,7 @@ def build_artifact(
     from stream_prune.features import FeatureSpec
     from stream_prune.minibatch.open_log import open_log
     from stream_prune.training.build import build
-    from stream_prune.training.checkpoint import read_states
+    from stream_prune.training.checkpoint import read_states, restore
     from stream_prune.training.config import TrainingConfig
     from stream_prune.training.run_folder import CHECKPOINTS
     from stream_prune.training.torch_state import ModuleState
@@ -77,12 +77,12 @@ def build_artifact(
     spec = FeatureSpec.from_dict(run.start["features"])
     learner = build(config, spec)
     if learner.controller is not None:
-        learner.controller.load_state_dict(states["controller"])
-    ModuleState(learner.head).load_state_dict(states["head"])
-    learner.tables.load_state_dict(states["tables"])
+        restore(learner.controller, "controller", states, checkpoint)
+    restore(ModuleState(learner.head), "head", states, checkpoint)
+    restore(learner.tables, "tables", states, checkpoint)
     evaluation = config.evaluation
     figures = Prequential(evaluation.sliding_rows, evaluation.every_windows, evaluation.warmup_rows)
-    figures.load_state_dict(states["evaluation"])
+    restore(figures, "evaluation", states, checkpoint)
     learned = _whole(states["cursors"]["learned_until"])
     return write(
         target,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,13 +72,41 @@ def _read_csv(path: Path, delimiter: str, null_values: Sequence[str]) -> pa.Tabl
     with path.open("rb") as file:
         first = pa.BufferReader(file.readline())
     names = pyarrow.csv.read_csv(first, parse_options=parse).column_names
+    for name in names:
+        if names.count(name) > 1:
+            raise RunError(f"{path}: row 1: column {name!r} is there twice")
     convert = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
         null_values=list(null_values),
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    try:
+        return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid:
+        _name_bad_line(path, delimiter)
+        raise
+
+
+def _name_bad_line(path: Path, delimiter: str) -> None:
+    """Read once more, on one thread, which counts lines; a row too short or too long is named."""
+    bad: list[pyarrow.csv.InvalidRow] = []
+
+    def noted(row: pyarrow.csv.InvalidRow) -> str:
+        bad.append(row)
+        return "error"
+
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=noted)
+    one = pyarrow.csv.ReadOptions(use_threads=False)
+    with suppress(pa.ArrowInvalid):
+        pyarrow.csv.read_csv(path, read_options=one, parse_options=parse)
+    if bad:
+        row = bad[0]
+        raise RunError(
+            f"{path}: row {row.number} (the names are row 1, empty lines do not count): has "
+            f"{row.actual_columns} values, there are {row.expected_columns} columns: "
+            f"{row.text[:80]!r}: mend or remove it; no row was used"
+        )
 
 
 def _kind(path: Path) -> str:

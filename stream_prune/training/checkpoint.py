@@ -135,6 +135,23 @@ def write_states(folder: Path, step: int, states: Mapping[str, State]) -> None:
     _sync_folder(folder)
 
 
+def restore(part: Stateful, name: str, states: Mapping[str, State], folder: Path) -> None:
+    """Bring a part to its state in a checkpoint.
+
+    Arguments: ``states`` are those in ``folder``, which is named where one is missing.
+
+    Raises:
+        RunError: another version of this library wrote the checkpoint, with other content.
+    """
+    try:
+        part.load_state_dict(states[name])
+    except KeyError as error:
+        raise RunError(
+            f"{folder}: the checkpoint of {name!r} lacks {error}: another version of stream_prune "
+            "wrote it. Go on with that version, or train into a new run folder (the log is kept)"
+        ) from error
+
+
 def read_states(folder: Path) -> dict[str, State]:
     """Read and verify a checkpoint; tensors are on the CPU.
 

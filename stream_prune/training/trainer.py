@@ -19,7 +19,7 @@ from stream_prune.stateful import Stateful
 from stream_prune.training.account import Account, dropped
 from stream_prune.training.behind import sampling
 from stream_prune.training.build import part_seed
-from stream_prune.training.checkpoint import Checkpoints
+from stream_prune.training.checkpoint import Checkpoints, restore
 from stream_prune.training.clock import Clock
 from stream_prune.training.config import RESULT_FREE, TrainingConfig
 from stream_prune.training.cursors import Floats, Scores
@@ -226,7 +226,7 @@ class Trainer:
         else:
             for name, part in self._parts().items():
                 if part is not self._clock or clock:
-                    part.load_state_dict(saved[name])
+                    restore(part, name, saved, self._checkpoints.folder)
             state.learner.slow_down(state.setbacks.rate)
         self._cost = state.learner.cost
         return saved is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream_prune.errors import RunError
 from stream_prune.stateful import State
-from stream_prune.training.checkpoint import Checkpoints, read_states, write_states
+from stream_prune.training.checkpoint import Checkpoints, read_states, restore, write_states
 
 
 class Part:
@@ -193,3 +193,16 @@ def test_neither_saving_nor_loading_pickles(tmp_path: Path, monkeypatch: pytest.
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"part": a_part(1)})
     assert checkpoints.load() is not None
+
+
+def test_a_checkpoint_of_another_version_is_named_with_the_way_out(tmp_path: Path):
+    class Newer(Part):
+        def load_state_dict(self, state: State) -> None:
+            self.state = {"seen": state["seen"]}
+
+    states: dict[str, State] = {"tables": {"weights": torch.ones(2)}}
+    for part, name in ((Newer(), "tables"), (a_part(1), "monitors")):
+        with pytest.raises(RunError, match="another version of stream_prune wrote it") as caught:
+            restore(part, name, states, tmp_path)
+        assert f"{tmp_path}: the checkpoint of {name!r} lacks" in str(caught.value)
+        assert "into a new run folder" in str(caught.value)
