@@ -53,22 +53,30 @@ def fetch_jars(maven: Path, java: Path) -> Path:
     Raises:
         RunError: Maven could not fetch them, or the cache folder can't be written.
     """
-    folder = cache_folder()
+    return fetch_into(cache_folder(), POM, "kafka_*.jar", f"Kafka {VERSION}", maven, java)
+
+
+def fetch_into(folder: Path, pom: Path, one: str, what: str, maven: Path, java: Path) -> Path:
+    """A folder with what a pom names and all that it needs; among it a file that matches ``one``.
+
+    Raises:
+        RunError: Maven could not fetch it, or the folder can't be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():
-                _fetch(maven, java, folder)
+                _fetch(folder, pom, one, what, maven, java)
     except OSError as error:
-        raise RunError(f"{folder}: Kafka's jars cannot be kept there: {error}") from None
+        raise RunError(f"{folder}: the jars of {what} cannot be kept there: {error}") from None
     return folder
 
 
-def _fetch(maven: Path, java: Path, folder: Path) -> None:
+def _fetch(folder: Path, pom: Path, one: str, what: str, maven: Path, java: Path) -> None:
     """The folder has its name only when every jar is in it."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         work = Path(temporary)
-        shutil.copy(POM, work / "pom.xml")
+        shutil.copy(pom, work / "pom.xml")
         jars = work / "jars"
         command = [
             *(str(maven), "-q", "-B", "-f", str(work / "pom.xml")),
@@ -85,10 +93,10 @@ def _fetch(maven: Path, java: Path, folder: Path) -> None:
                 timeout=FETCH_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise RunError(f"mvn has not fetched Kafka in {FETCH_SECONDS} s: {maven}") from None
-        if done.returncode != 0 or not list(jars.glob("kafka_*.jar")):
+            raise RunError(f"mvn has not fetched {what} in {FETCH_SECONDS} s: {maven}") from None
+        if done.returncode != 0 or not list(jars.glob(one)):
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
-            raise RunError(f"mvn could not fetch Kafka {VERSION} (is the network there?):\n{said}")
+            raise RunError(f"mvn could not fetch {what} (is the network there?):\n{said}")
         jars.rename(folder)
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from stream_prune.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from beam_jobs.sink import Reconciliation
     from beam_jobs.stream import Epoch
     from beam_jobs.stream_options import StreamOptions
     from stream_prune.cli.stream_config import StreamConfig
@@ -45,6 +46,10 @@ def stream(
             help="Start a Kafka broker on this machine while the job runs.",
         ),
     ] = False,
+    local_flink: Annotated[
+        bool,
+        typer.Option("--local-flink", help="Start a Flink on this machine, and run the job on it."),
+    ] = False,
     alive: Annotated[
         Path | None,
         typer.Option(help="Touch this file after every micro-epoch, for checks of health."),
@@ -65,7 +70,6 @@ def stream(
     """
     from rich.console import Console
 
-    from beam_jobs.stream import stream as run
     from stream_prune.cli.reconciled import unused
     from stream_prune.cli.stream_config import load, named
     from stream_prune.cli.trainer_beside import trainer_beside
@@ -85,6 +89,7 @@ def stream(
         with (
             _stopping(stop),
             _broker(local_kafka, settings, options) as options,
+            _flink(local_flink, settings, options) as options,
             trainer_beside(train, config, changes or []) as trainer,
             _lines(metrics) as write,
         ):
@@ -99,7 +104,7 @@ def stream(
 
             topics = ", ".join(options.kafka.topics)
             console.print(f"stream {topics} into {options.log} ...", highlight=False)
-            counts = run(options, to_end=to_end, stop=stop.is_set, progress=progress)
+            counts = _host(options)(options, to_end=to_end, stop=stop.is_set, progress=progress)
             if to_end and not stop.is_set():
                 trainer.finish()
     show.last(stopped=stop.is_set())
@@ -140,6 +145,8 @@ def stream_options(settings: StreamConfig) -> StreamOptions:
         epoch_rows=stream.epoch_rows,
         max_open_rows=stream.max_open_rows,
         runner=stream.runner,
+        runner_options=stream.runner_options,
+        readers=stream.readers,
         join=join_options(settings),
         retention=retention,
     )
@@ -170,6 +177,28 @@ def _broker(
         )
         kafka = replace(options.kafka, bootstrap=broker.bootstrap)
         yield replace(options, kafka=kafka)
+
+
+@contextmanager
+def _flink(wanted: bool, settings: StreamConfig, options: StreamOptions) -> Iterator[StreamOptions]:
+    """The options with a Flink of one's own, if it is wanted."""
+    if not wanted:
+        yield options
+        return
+    from beam_jobs.local_flink import LocalFlink
+
+    with LocalFlink(settings.run.parent / "flink") as flink:
+        own = {**options.runner_options, "job_endpoint": flink.endpoint}
+        yield replace(options, runner="flink", runner_options=own)
+
+
+def _host(options: StreamOptions) -> Callable[..., Reconciliation]:
+    """What runs the job: this process, or a runner on a cluster."""
+    from beam_jobs.cluster.host import stream_on_cluster
+    from beam_jobs.stream import stream
+    from beam_jobs.stream_options import IN_PROCESS
+
+    return stream if options.runner == IN_PROCESS else stream_on_cluster
 
 
 @contextmanager

@@ -1,0 +1,179 @@
+"""The streaming job on a runner: submitted, followed by what it commits, cancelled."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from beam_jobs.cluster.read_topics import ReadTopics
+from beam_jobs.cluster.readings import say_stopped, stopped
+from beam_jobs.cluster.runner_flags import runner_flags
+from beam_jobs.cluster.write_log import WriteLog
+from beam_jobs.sink import Reconciliation
+from beam_jobs.stream import Epoch, create_log
+from beam_jobs.stream_options import StreamOptions
+from beam_jobs.topic_reader import TopicReader, no_broker, open_reader
+from stream_prune.errors import RunError
+from stream_prune.minibatch.commit import Commit
+from stream_prune.minibatch.log import MiniBatchLog
+
+LOOK_SECONDS = 0.5
+"""How often the log is looked into."""
+
+END_SECONDS = 60.0
+"""How long a runner may take to end a job whose readers have ended."""
+
+
+def stream_on_cluster(
+    options: StreamOptions,
+    *,
+    to_end: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Epoch], None] = lambda _: None,
+) -> Reconciliation:
+    """Write the mini-batch log of topics on the runner that ``options`` name, until ``stop``.
+
+    The same arguments, result and errors as :func:`beam_jobs.stream.stream`; what is told of an
+    epoch is what has been committed since the one before.
+
+    Raises:
+        RunError: also what the runner says about a job that fails.
+    """
+    log = create_log(options)
+    told = _Told(options, log)
+    if told.ended:
+        if to_end:
+            return told.done
+        raise RunError(
+            f"{log.place}: the log has ended: nothing can follow its last window: stream into "
+            "another one"
+        )
+    with closing(open_reader(options.reading)) as client:
+        if client.partitions() is None:
+            raise no_broker(options.kafka, "no metadata")
+        job = uuid.uuid4().hex
+        result = submit(options, job, to_end=to_end)
+        try:
+            while not told.ended and not stop():
+                time.sleep(LOOK_SECONDS)
+                terminal = PipelineState.is_terminal(result.state)
+                progress(told.epoch(client))
+                _require_at_work(log, job)
+                if terminal and not told.ended:
+                    raise RunError(
+                        f"stream.runner = {options.runner!r}: the job is {result.state}: see the "
+                        "runner's log; started again it goes on"
+                    )
+        finally:
+            _end(result, log, job, options)
+        progress(told.epoch(client))
+    _require_at_work(log, job)
+    return told.done
+
+
+def _require_at_work(log: MiniBatchLog, job: str) -> None:
+    """Raises RunError if the writer has stopped the job, with its reason."""
+    said = stopped(log, job)
+    if said is not None and said.why is not None:
+        raise RunError(said.why)
+
+
+def submit(options: StreamOptions, job: str, *, to_end: bool) -> PipelineResult:
+    """Hand the job to its runner.
+
+    Raises:
+        RunError: the runner does not take it.
+    """
+    pipeline = beam.Pipeline(options=PipelineOptions(runner_flags(options)))
+    _ = (
+        pipeline
+        | "readers" >> beam.Create(list(range(options.readers)), reshuffle=False)
+        | "spread" >> beam.Reshuffle()
+        | "read"
+        >> beam.ParDo(ReadTopics(job, options, options.readers)).with_output_types(
+            tuple[int, bytes]
+        )
+        | "write" >> beam.ParDo(WriteLog(job, options, to_end))
+    )
+    try:
+        return pipeline.run()
+    except Exception as error:  # runners raise whatever their clients do
+        raise RunError(
+            f"stream.runner = {options.runner!r}: the job was not taken: {error}: see that the "
+            "runner is there, and stream.runner_options"
+        ) from error
+
+
+def _end(result: PipelineResult, log: MiniBatchLog, job: str, options: StreamOptions) -> None:
+    """Let the readers end, and wait: a job that lives on holds its slots, and reads.
+
+    Flink's job server says that a job is cancelled while it runs on; so the log tells the readers.
+    """
+    say_stopped(log, job, None)
+    deadline = time.monotonic() + END_SECONDS
+    while not PipelineState.is_terminal(result.state):
+        if time.monotonic() > deadline:
+            result.cancel()
+            raise RunError(
+                f"stream.runner = {options.runner!r}: the job was told to end and is "
+                f"{result.state} after {END_SECONDS:.0f} s: see that it ends where it runs; what "
+                "it has committed is whole"
+            )
+        time.sleep(0.1)
+
+
+class _Told:
+    """How a job stands, by its log and its topics."""
+
+    def __init__(self, options: StreamOptions, log: MiniBatchLog) -> None:
+        self._log, self._slack = log, options.out_of_orderness_ms
+        self._next = 0
+        self.done = Reconciliation()
+        self.last: Commit | None = None
+        self._looked = time.monotonic()
+        self._read_commits()
+
+    @property
+    def ended(self) -> bool:
+        """No window follows the last one."""
+        return self.last is not None and self.last.end
+
+    def _read_commits(self) -> None:
+        for number, commit in self._log.commits(0, self._next):
+            self._next, self.last = number + 1, commit
+            self.done = self.done.plus(commit)
+
+    def epoch(self, client: TopicReader) -> Epoch:
+        """What was committed since the last call, and how much is not."""
+        before, since = self.done, self._looked
+        self._read_commits()
+        self._looked = time.monotonic()
+        last = self.last
+        closed_at: Mapping[str, int] = {} if last is None else last.closed_at
+        bounds: dict[int, tuple[int, int]] = {}
+        names: Any = client.partitions()
+        if names is not None:
+            bounds = client.bounds(list(names))
+        return Epoch(
+            rows=self.done.rows - before.rows,
+            seconds=self._looked - since,
+            commit_seconds=None,
+            windows=self.done.windows - before.windows,
+            committed=None if last is None else last.window_end,
+            watermark=None if last is None else last.window_end,
+            lag=sum(
+                max(0, end - max(first, closed_at.get(str(number), 0)))
+                for number, (first, end) in bounds.items()
+            ),
+            open_rows=0,
+            counts=self.done,
+            held_back=False,
+            silent_seconds=None,
+        )
