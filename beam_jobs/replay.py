@@ -102,9 +102,11 @@ def replay(
             ``options.max_bad_share`` of the rows are bad.
     """
     started = time.monotonic()
-    with closing(open_source(options)) as source:
-        log = create_log(options, source)
-        writer = log.writer(0)
+    with (
+        closing(open_source(options)) as source,
+        closing(create_log(options, source)) as log,
+        closing(log.writer(0)) as writer,
+    ):
         done = Reconciliation.of(log)
         if writer.last is not None and writer.last.end:
             return done

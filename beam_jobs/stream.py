@@ -136,8 +136,11 @@ def stream(
         RunError: a topic can't be read, the log can't be written, a newer job writes it, or more
             than ``options.max_bad_share`` of the events are bad.
     """
-    log = create_log(options)
-    with closing(open_reader(options.reading)) as reader, closing(log.writer(0)) as writer:
+    with (
+        closing(create_log(options)) as log,
+        closing(open_reader(options.reading)) as reader,
+        closing(log.writer(0)) as writer,
+    ):
         return StreamJob(options, log, writer, reader, to_end).run(stop, progress)
 
 
