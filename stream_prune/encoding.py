@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from stream_prune.category_ids import category_ids
 from stream_prune.errors import ConfigError
-from stream_prune.event_times import event_times
+from stream_prune.event_times import event_times, in_seconds
 from stream_prune.features import (
     EVENT_KEY,
     EVENT_TIME,
@@ -174,6 +174,13 @@ def _encode_time(column: str, raw: pa.Array, rows: _Rows) -> pa.Array:
     times = event_times(column, values)
     allowed = "is no event time: ISO 8601 or milliseconds since 1970 (UTC) up to the year 9999 are"
     rows.refuse(times < 0, column, values, allowed)
+    rows.refuse(
+        in_seconds(values, times),
+        column,
+        values,
+        "looks like seconds since 1970 (as milliseconds it would lie early in that year): "
+        "multiply by 1,000, or store a timestamp",
+    )
     return pa.array(np.maximum(times, 0))
 
 

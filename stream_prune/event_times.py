@@ -12,6 +12,9 @@ from stream_prune.errors import ConfigError
 LATEST = 253_402_300_799_999
 """The last ms of the year 9999. Micro- and nanoseconds taken for milliseconds lie beyond it."""
 
+_SECONDS_FROM, _SECONDS_UNTIL = 978_307_200, 4_102_444_800
+"""2001 and 2100 in seconds since 1970."""
+
 _MS = pa.timestamp("ms", tz="UTC")
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
@@ -54,6 +57,26 @@ def event_times(column: str, values: pa.Array) -> npt.NDArray[np.int64]:
     else:
         numbers = numbers // (_PER_SECOND[unit] // 1000)
     return np.maximum(numbers, -1).astype(np.int64)
+
+
+def in_seconds(values: pa.Array, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which whole numbers [B] must be meant as seconds, not as the milliseconds they are read as.
+
+    As seconds they lie between 2001 and 2100; as milliseconds in January and February of 1970, of
+    which no click log is. Timestamps and ISO 8601 text are what they say.
+
+    Args:
+        values: what :func:`event_times` was given.
+        times: what it made of them.
+    """
+    found = np.asarray((times >= _SECONDS_FROM) & (times < _SECONDS_UNTIL))
+    if not found.any() or pa.types.is_integer(values.type):
+        return found
+    if pa.types.is_temporal(values.type):
+        return np.zeros(len(times), np.bool_)
+    text = pc.ascii_trim_whitespace(values.cast(pa.string()))
+    numbers = pc.match_substring_regex(text, r"^\d+$").fill_null(False)
+    return np.asarray(found & numbers.to_numpy(zero_copy_only=False))
 
 
 def _parse(values: pa.Array) -> pa.Array:

@@ -167,3 +167,23 @@ def test_a_refused_time_is_shown_as_it_was(values, shown):
     assert row == 0
     assert reason.startswith("column 't': ")
     assert shown in reason
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_whole_numbers_that_must_be_seconds_are_refused_with_what_to_do(kind: pa.DataType) -> None:
+    spec = FeatureSpec(event_time="t", label="y", dense=(), categorical=(Categorical("c"),))
+    times = [1_700_000_000, 1_700_000_000_000, 0]
+    columns = {"t": pa.array(times).cast(kind), "y": [0, 1, 0], "c": ["a", "b", "c"]}
+    encoded = encode(spec, pa.RecordBatch.from_pydict(columns))
+    assert encoded.good.tolist() == [False, True, True]
+    ((row, reason),) = encoded.reasons
+    assert row == 0
+    assert "looks like seconds since 1970" in reason
+    assert "multiply by 1,000" in reason
+
+
+def test_a_timestamp_of_early_1970_is_what_it_says() -> None:
+    spec = FeatureSpec(event_time="t", label="y", dense=(), categorical=(Categorical("c"),))
+    for times in (pa.array([1_700_000_000]).cast(pa.timestamp("ms")), ["1970-01-20T16:13:20Z"]):
+        columns = {"t": times, "y": [0], "c": ["a"]}
+        assert encode(spec, pa.RecordBatch.from_pydict(columns)).good.tolist() == [True]
