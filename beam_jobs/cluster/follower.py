@@ -127,6 +127,7 @@ class Follower:
         self._begun = offsets
         self._first.clear()
         self._greatest.clear()
+        self._client.pause(())  # a client may keep what is paused over what is assigned
         self._client.assign(offsets)
         self._reading = reading
 
