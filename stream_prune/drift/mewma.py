@@ -12,7 +12,7 @@ import torch
 from stream_prune.errors import ConfigError
 from stream_prune.stateful import State
 
-ALPHA, WEIGHTS = 1e-5, (1 / 16,)
+ALPHA, WEIGHTS = 1e-5, (1 / 16, 1 / 64)
 """As chosen by ``benchmarks/drift.py`` on its logs for choosing."""
 
 RIDGE = 1e-3
