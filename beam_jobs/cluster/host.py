@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,11 +15,11 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_jobs.cluster.read_topics import ReadTopics
 from beam_jobs.cluster.readings import say_stopped, stopped
-from beam_jobs.cluster.runner_flags import runner_flags
+from beam_jobs.cluster.runner_flags import JOB_ENDPOINT, runner_flags
 from beam_jobs.cluster.write_log import WriteLog
 from beam_jobs.sink import Reconciliation
 from beam_jobs.stream import Epoch, create_log
-from beam_jobs.stream_options import StreamOptions
+from beam_jobs.stream_options import FLINK, StreamOptions
 from beam_jobs.topic_reader import TopicReader, no_broker, open_reader
 from stream_prune.errors import RunError
 from stream_prune.minibatch.commit import Commit
@@ -91,6 +92,7 @@ def submit(options: StreamOptions, job: str, *, to_end: bool) -> PipelineResult:
     Raises:
         RunError: the runner does not take it.
     """
+    _require_job_server(options)
     pipeline = beam.Pipeline(options=PipelineOptions(runner_flags(options)))
     _ = (
         pipeline
@@ -109,6 +111,21 @@ def submit(options: StreamOptions, job: str, *, to_end: bool) -> PipelineResult:
             f"stream.runner = {options.runner!r}: the job was not taken: {error}: see that the "
             "runner is there, and stream.runner_options"
         ) from error
+
+
+def _require_job_server(options: StreamOptions) -> None:
+    """Raises RunError if nothing listens where Flink's jobs go: Beam's client waits for minutes."""
+    endpoint = options.runner_options.get("job_endpoint", JOB_ENDPOINT)
+    if options.runner != FLINK:
+        return
+    host, _, port = str(endpoint).rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"stream.runner = {options.runner!r}: no job server answers at {endpoint}: {error}: "
+            "start Beam's (see docs/streaming.md), or correct stream.runner_options.job_endpoint"
+        ) from None
 
 
 def _end(result: PipelineResult, log: MiniBatchLog, job: str, options: StreamOptions) -> None:

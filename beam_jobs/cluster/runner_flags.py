@@ -8,10 +8,13 @@ from typing import Any
 
 from beam_jobs.stream_options import DATAFLOW, FLINK, StreamOptions
 
+JOB_ENDPOINT = "localhost:8099"
+"""Where Beam's job server listens unless told otherwise."""
+
 _NEEDED: Mapping[str, Mapping[str, Any]] = {
     FLINK: {
         "runner": "PortableRunner",
-        "job_endpoint": "localhost:8099",
+        "job_endpoint": JOB_ENDPOINT,
         "environment_type": "LOOPBACK",
         "checkpointing_interval": 5_000,
         # Parcels move on when a bundle ends: with Flink's own sizes no window came out for long.
