@@ -8,6 +8,7 @@ from stream_prune.artifact import Scorer
 from stream_prune.artifact.delta import write_delta
 from stream_prune.artifact.drafts import draft
 from stream_prune.errors import RunError
+from stream_prune.registry import described
 from stream_prune.registry.client import (
     RUN_TAG,
     STEP_TAG,
@@ -68,6 +69,7 @@ def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer, delta
             logged.artifact_location,  # models:/ID would be looked up at process-wide addresses
             run_id=run,
             tags=logged.tags,
+            description=described.version_sentence(scorer),
             model_id=logged.model_id,
             await_creation_for=0,
         )
@@ -102,6 +104,7 @@ def _upload(
         STEP_TAG: str(lineage.step),
         DIGEST_TAG: manifest.digest,
         WEIGHTS_TAG: manifest.weights_digest,
+        **described.lineage_tags(scorer),
     }
     with draft("stream-prune-upload.") as folder, step(f"uploading model {config.model!r}", config):
         path, content, whole_at = folder / "model", scorer.folder, None
@@ -116,7 +119,11 @@ def _upload(
                 tags[BASE_TAG] = base.tags[DIGEST_TAG]
                 whole_at = place(client, config, str(base.number))
         package(scorer, path, content, whole_at)
-        logged = client.create_logged_model(experiment, config.model, source_run_id=run, tags=tags)
+        known = described.parameters(scorer)
+        logged = client.create_logged_model(
+            experiment, config.model, source_run_id=run, tags=tags, params=known
+        )
+        client.log_batch(run, metrics=described.metrics(scorer, logged.model_id))
         client.log_model_artifacts(logged.model_id, str(path))
         return client.finalize_logged_model(logged.model_id, "READY")
 
@@ -133,7 +140,8 @@ def _create_model(client: MlflowClient, config: RegistryConfig) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(config.model)
+        sentence = described.model_sentence(config.model, config.alias)
+        client.create_registered_model(config.model, description=sentence)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

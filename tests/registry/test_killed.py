@@ -22,6 +22,7 @@ from stream_prune.registry.pull import pull, resolve
 # Every call of a publication that changes the registry; "#2": its second such call.
 STEPS = (
     "create_logged_model",
+    "log_batch",
     "log_model_artifacts",
     "finalize_logged_model",
     "create_model_version",

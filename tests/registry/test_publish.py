@@ -88,6 +88,22 @@ def test_mlflow_loads_and_scores_the_champion_by_itself(first, model, with_champ
     assert loaded.input_example.columns.tolist() == list(model.spec.inputs)
 
 
+def test_people_read_in_mlflow_what_a_version_is_and_where_it_is_from(first, with_champion):
+    client = connect(with_champion)
+    told = client.get_registered_model("ctr").description
+    assert "stream-prune serve models:/ctr@champion" in told
+    version = client.get_model_version("ctr", "1")
+    about = "Run run, step 1, learned until 1970-01-01 01:00 UTC; prequential NE 0.9000; "
+    assert version.description.startswith(about)
+    assert "embedding rows as float32." in version.description
+    assert version.tags["stream_prune.git"]
+    experiment = client.get_experiment_by_name(with_champion.experiment).experiment_id
+    (logged,) = client.search_logged_models([experiment])
+    assert logged.params["head"] == "DLRMHead"
+    assert int(logged.params["artifact_bytes"]) == read_manifest(first).size
+    assert {metric.key: metric.value for metric in logged.metrics}["published/ne"] == 0.9
+
+
 def test_publishing_again_gives_the_same_version(first, registry_config):
     assert publish(first, registry_config) == publish(first, registry_config) == "1"
     assert versions(registry_config) == [1]
