@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,10 @@ from stream_prune.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream_prune.cli.compare_config import Grid
+    from stream_prune.cli.compare_config import Grid, Search
     from stream_prune.comparison.results import Cell, Made, Row
 
-TABLE, CELLS, RUNS = "table.md", "table.csv", "runs.csv"
+TABLE, CELLS, RUNS, RATES = "table.md", "table.csv", "runs.csv", "rates.csv"
 
 
 def compare(
@@ -36,6 +37,7 @@ def compare(
     Example:
 
         stream-prune compare configs/compare.yaml
+        stream-prune compare configs/compare.yaml --set 'search={rates: [0.5, 1, 2], seeds: [11]}'
         stream-prune compare configs/compare.yaml --set 'seeds=[1,2,3]' --jobs 4
     """
     from rich.console import Console
@@ -53,6 +55,8 @@ def compare(
             raise ConfigError(f"{config}: {cell}: {error}") from None
     first = grid.every[0]
     run_replay(first, console)
+    if grid.comparison.search is not None:
+        grid = best_rates(grid, grid.comparison.search, jobs, console)
     made, failed = make_runs(grid, jobs, console)
     rows = _tables(grid, made, console)
     folder = grid.comparison.folder
@@ -66,6 +70,49 @@ def compare(
         raise RunError(f"{len(failed)} of {len(grid.every)} runs failed:\n{told}")
 
 
+def best_rates(grid: Grid, search: Search, jobs: int | None, console: Console) -> Grid:
+    """The grid with every cell at the learning rate that had the least NE on the search's seeds.
+
+    All tries are told in :data:`RATES`.
+
+    Raises:
+        RunError: a cell has no try that was finished.
+    """
+    from statistics import fmean
+
+    from stream_prune.cli.compare_config import Grid
+    from stream_prune.comparison.results import FIGURES
+    from stream_prune.comparison.table import rates_csv
+
+    every = grid.tries(search)
+    named = {
+        cell._replace(policy=f"{cell.policy} x {rate:g}"): (cell, rate) for cell, rate in every
+    }
+    console.print(
+        f"learning rates: {len(search.rates)} for each of {len(grid.runs)} cells", highlight=False
+    )
+    tries = Grid(grid.comparison, {name: every[key] for name, key in named.items()})
+    made, _ = make_runs(tries, jobs, console)
+    found: dict[tuple[Cell, float], float] = {}
+    for name, runs in made.items():
+        losses = [ne for run in runs if (ne := FIGURES["ne"](run.summary)) is not None]
+        if len(losses) == len(search.seeds):  # a rate at which a seed diverged is none
+            found[named[name]] = fmean(losses)
+    chosen = {}
+    for cell in grid.runs:
+        mine = {rate: found[cell, rate] for rate in search.rates if (cell, rate) in found}
+        if not mine:
+            raise RunError(f"{cell}: no learning rate of {list(search.rates)} could be trained")
+        chosen[cell] = min(mine, key=lambda rate: mine[rate])
+        lr = every[cell, chosen[cell]][0].training.optimizer.lr
+        edge = chosen[cell] in (min(search.rates), max(search.rates))
+        told = ", the end of what was tried: try more" if edge else ""
+        console.print(f"{cell}: {lr:g} (x {chosen[cell]:g}){told}", highlight=False)
+    rates = {key: jobs[0].training.optimizer.lr for key, jobs in every.items()}
+    _write(grid.comparison.folder / RATES, rates_csv(found, rates, chosen))
+    return grid.at(chosen)
+
+
 def make_runs(
     grid: Grid, jobs: int | None, console: Console
 ) -> tuple[dict[Cell, list[Made]], Mapping[str, str]]:
@@ -75,7 +122,8 @@ def make_runs(
     from stream_prune.cli.job import log_rows
     from stream_prune.comparison.processes import Workers, cores
 
-    missing = [job for job in grid.every if finished(job) is None]
+    wanted = grid.comparison.artifacts
+    missing = [job for job in grid.every if finished(job, artifact=wanted) is None]
     if len(missing) < len(grid.every):
         there = len(grid.every) - len(missing)
         console.print(f"{there} of {len(grid.every)} runs are there already", highlight=False)
@@ -83,15 +131,18 @@ def make_runs(
     if missing:
         threads = missing[0].training.threads
         at_once = min(len(missing), jobs or max(1, cores() // threads))
+        work = partial(make, artifact=grid.comparison.artifacts)
         board = Board(console, len(missing), log_rows(missing[0].training), at_once)
         with board, Workers(at_once, threads) as workers:
-            for job, why in workers.each(make, missing, board.tell):
+            for job, why in workers.each(work, missing, board.tell):
                 if why:
                     failed[job.training.run.name] = why
                 board.finished(job, why)
     made = {
         cell: [
-            run for job in each if job.training.run.name not in failed and (run := finished(job))
+            run
+            for job in each
+            if job.training.run.name not in failed and (run := finished(job, artifact=wanted))
         ]
         for cell, each in grid.runs.items()
     }

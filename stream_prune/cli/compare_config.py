@@ -37,6 +37,18 @@ _OWN: dict[str, dict[str, Any]] = {"": {}}
 """The base's own model, without a name."""
 
 
+class Search(Part):
+    """A search for every cell's learning rate, before the runs that are compared.
+
+    Attributes:
+        rates: multipliers of the cell's own ``optimizer.lr`` that are tried.
+        seeds: of the tries; none of those that are compared.
+    """
+
+    rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=2)]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+
+
 class Comparison(Part):
     """A grid of runs over one mini-batch log.
 
@@ -51,6 +63,9 @@ class Comparison(Part):
         seeds: of every cell of the grid.
         reference: the policy that the others are compared with; the first one by default.
         block: share of the windows that the bootstrap draws together.
+        search: tries learning rates first, and compares every cell at the one with the least NE;
+            None: each at its own.
+        artifacts: write every run's artifact too, and tell its bytes.
     """
 
     base: Path
@@ -62,6 +77,8 @@ class Comparison(Part):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
     reference: str | None = None
     block: Annotated[float, Field(gt=0, le=0.5)] = 0.03
+    search: Search | None = None
+    artifacts: bool = False
 
     @property
     def against(self) -> str:
@@ -75,6 +92,25 @@ class Grid:
 
     comparison: Comparison
     runs: Mapping[Cell, Sequence[Config]]
+
+    def at(self, rates: Mapping[Cell, float]) -> Grid:
+        """The same runs, each cell's learning rate times so much."""
+        return Grid(
+            self.comparison,
+            {
+                cell: [_with_rate(job, rates.get(cell, 1.0)) for job in jobs]
+                for cell, jobs in self.runs.items()
+            },
+        )
+
+    def tries(self, search: Search) -> dict[tuple[Cell, float], Sequence[Config]]:
+        """The runs of a search by cell and rate, in a folder of their own, over the same log."""
+        folder = self.comparison.folder
+        return {
+            (cell, rate): [_try(jobs[0], rate, seed, folder) for seed in search.seeds]
+            for cell, jobs in self.runs.items()
+            for rate in search.rates
+        }
 
     @property
     def every(self) -> list[Config]:
@@ -99,6 +135,12 @@ def load_grid(path: Path, changes: Sequence[str] = ()) -> Grid:
         )
     if len(set(comparison.seeds)) < len(comparison.seeds):
         raise ConfigError(f"{path}: seeds = {list(comparison.seeds)}: one occurs twice")
+    search = comparison.search
+    if search is not None and set(search.seeds) & set(comparison.seeds):
+        raise ConfigError(
+            f"{path}: search.seeds = {list(search.seeds)}: must have none of seeds = "
+            f"{list(comparison.seeds)}, or a rate is judged where it was chosen"
+        )
     return grid_of(comparison, path.parent / comparison.base, str(path))
 
 
@@ -168,6 +210,23 @@ def _job(
         job.registry, experiment=f"{job.registry.experiment}-{folder.name}"
     )
     return job.model_copy(update={"registry": registry})
+
+
+def _with_rate(job: Config, rate: float) -> Config:
+    """A run at its learning rate times so much; the rows keep theirs."""
+    optimizer = job.training.optimizer
+    optimizer = dataclasses.replace(optimizer, lr=float(f"{optimizer.lr * rate:.6g}"))
+    return _changed(job, optimizer=optimizer)
+
+
+def _try(job: Config, rate: float, seed: int, folder: Path) -> Config:
+    own = job.training.run.name.removesuffix(f"-{job.training.seed}")
+    run = folder / "search" / f"{own}-x{rate:g}-{seed}"
+    return _changed(_with_rate(job, rate), run=run, seed=seed)
+
+
+def _changed(job: Config, **values: Any) -> Config:
+    return job.model_copy(update={"training": dataclasses.replace(job.training, **values)})
 
 
 def _changes(values: Mapping[str, Any]) -> list[str]:

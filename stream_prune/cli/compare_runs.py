@@ -6,7 +6,9 @@ import json
 import time
 from typing import NamedTuple
 
+from stream_prune.cli.artifacts import ARTIFACTS, build_artifact
 from stream_prune.cli.config import Config
+from stream_prune.cli.example_rows import example_rows
 from stream_prune.cli.job import log_rows, train
 from stream_prune.comparison.processes import tell
 from stream_prune.comparison.results import Made
@@ -24,8 +26,10 @@ class Told(NamedTuple):
     ne: float | None
 
 
-def finished(job: Config) -> Made | None:
+def finished(job: Config, *, artifact: bool = False) -> Made | None:
     """The run, if it was made to the end of the log as it is now; None otherwise.
+
+    Arguments: with ``artifact`` it must have one, the bytes of which are told.
 
     Raises:
         ConfigError: the run's folder holds a run of another configuration.
@@ -50,11 +54,20 @@ def finished(job: Config) -> Made | None:
     summary = json.loads((training.run / SUMMARY).read_text())
     if "events" not in summary or summary["rows_scored"] < log_rows(training):
         return None
+    if artifact:
+        written = sorted((training.run / ARTIFACTS).glob("*/"))
+        if not written:
+            return None
+        files = (each for each in written[-1].rglob("*") if each.is_file())
+        summary["artifact_bytes"] = sum(each.stat().st_size for each in files)
     return Made(training.seed, summary, Series.read(training.run / JOURNAL))
 
 
-def make(job: Config) -> str:
-    """Make the run, or what is missing of it; answers why it failed, if it did."""
+def make(job: Config, *, artifact: bool = False) -> str:
+    """Make the run, or what is missing of it; answers why it failed, if it did.
+
+    Arguments: with ``artifact`` its artifact is written as well.
+    """
     name, rows, last = job.training.run.name, 0, 0.0
 
     def show(line: dict[str, object]) -> None:
@@ -67,6 +80,9 @@ def make(job: Config) -> str:
 
     try:
         train(job, show, live=False)
+        if artifact:
+            model = job.training.model.name if job.registry is None else job.registry.model
+            build_artifact(job.training.run, model, example_rows(job), settings=job.artifact)
     except (ConfigError, RunError) as error:
         return str(error)
     return ""

@@ -70,6 +70,7 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
     "parameters": _figure("parameters"),
     "rows": _figure("rows_used"),
     "memory_bytes": _figure("memory_bytes"),
+    "artifact_bytes": _figure("artifact_bytes"),
     "checkpoint_bytes": _figure("clock", "checkpoint_bytes"),
     "seconds": _figure("clock", "seconds"),
     "examples_per_s": _figure("clock", "examples_per_s"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream_prune.comparison.results import FIGURES, Row
+from stream_prune.comparison.results import FIGURES, Cell, Row
 
 ABSENT = "–"
 WORDS = {"below": "better", "above": "worse", "tie": "tie"}
@@ -44,6 +44,7 @@ COLUMNS = (
     Column("MACs train", "macs_training", _whole),
     Column("rows", "rows", _whole),
     Column("memory MB", "memory_bytes", lambda value: f"{value / 1e6:.1f}"),
+    Column("artifact kB", "artifact_bytes", lambda value: f"{value / 1e3:,.0f}"),
     Column("seconds", "seconds", _decimals(1)),
     Column("kJ", "joules", lambda value: f"{value / 1000:.2f}"),
 )
@@ -113,6 +114,19 @@ def runs_csv(rows: Sequence[Row]) -> str:
         for place, seed in enumerate(row.seeds):
             values = (row.figures[name][place] for name in FIGURES)
             lines.append([*row.cell, seed, *("" if v is None else v for v in values)])
+    return _csv(lines)
+
+
+def rates_csv(
+    losses: Mapping[tuple[Cell, float], float],
+    rates: Mapping[tuple[Cell, float], float],
+    chosen: Mapping[Cell, float],
+) -> str:
+    """A line per learning rate that was tried: multiplier, rate, mean NE, whether it was chosen."""
+    lines: list[list[object]] = [["model", "policy", "budget", "times", "rate", "ne", "chosen"]]
+    for (cell, times), rate in rates.items():
+        ne = losses.get((cell, times), "")
+        lines.append([*cell, times, rate, ne, int(chosen[cell] == times)])
     return _csv(lines)
 
 

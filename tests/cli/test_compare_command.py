@@ -192,3 +192,36 @@ def test_what_cannot_be_is_told_with_file_and_cell(
     with pytest.raises(ConfigError, match=message) as error:
         load_grid(path)
     assert str(error.value).startswith(str(path))
+
+
+def test_every_cell_is_compared_at_the_learning_rate_that_other_seeds_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = "search: {rates: [0.0001, 1], seeds: [7]}\nartifacts: true\npolicies:"
+    path = written(tmp_path, **{"policies:": search, "[1, 2]": "[1]", "rows: 4000": "rows: 2500"})
+    frozen = "  frozen: {sparsity: null, drift: null, learn_rows: 1500}\n"
+    path.write_text(path.read_text().replace(frozen, ""))
+    assert run(["compare", str(path), "--jobs", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "learning rates: 2 for each of 2 cells" in said
+    tried = table(tmp_path, "rates.csv")
+    assert [(line["policy"], line["times"], line["chosen"]) for line in tried] == [
+        (policy, times, str(int(times == "1.0")))
+        for policy in ("dense", "ads")
+        for times in ("0.0001", "1.0")
+    ]
+    assert float(tried[1]["ne"]) < float(tried[0]["ne"])
+    made = json.loads((tmp_path / "grid" / "runs" / "dense-1" / "config.json").read_text())
+    assert made["optimizer"]["lr"] == float(tried[1]["rate"])
+    sizes = {line["policy"]: float(line["artifact_bytes"]) for line in table(tmp_path, "runs.csv")}
+    assert 0 < sizes["ads"] < sizes["dense"]
+    assert run(["compare", str(path), "--jobs", "1"]) == 0  # nothing is tried or made again
+    said = capsys.readouterr().out
+    assert "4 of 4 runs are there already" in said
+    assert "2 of 2 runs are there already" in said
+
+
+def test_a_rate_is_not_judged_on_the_seed_that_chose_it(tmp_path: Path) -> None:
+    path = written(tmp_path, **{"policies:": "search: {rates: [1, 2], seeds: [2]}\npolicies:"})
+    with pytest.raises(ConfigError, match=r"search.seeds = \[2\]: must have none of seeds"):
+        load_grid(path)
