@@ -1,7 +1,7 @@
 """Rows that follow the stream beside fixed ones, hashed ones and all of them.
 
     python benchmarks/rows.py [--quick] [--json FILE] [--work FOLDER] [--logs A,B]
-                              [--contenders A,B] [--options]
+                              [--contenders A,B] [--options] [--caches]
 
 On the flights, MovieLens 100K and a synthetic click log whose ids are born and die. Columns of more
 than 256 ids get 20 % or 5 % of the rows that the full run uses (a row for every id ever seen).
@@ -10,13 +10,15 @@ cut; ``fixed`` freezes the best rows, ``adaptive`` lets them follow the stream. 
 their share of rows from the start: ``modulo hashing`` one row an id, ``compositional`` the sum of
 two rows by two hashes. Every batch of 256 is scored, then learned at once (no label delay); rows
 change hands every four batches; figures are of what comes after the first 20 %, mean over three
-seeds. Each contender learns at its own best rate (both rates times one factor), found with another
-seed over the same stream.
+seeds. ``adaptive`` splits the tables' total by their coverage curves, ``adaptive, proportional``
+gives each table its share. Each contender learns at its own best rate (both rates times one
+factor), found with another seed over the same stream.
 
 What maturity and churn count in ``adaptive`` was chosen on MovieLens 100K alone, with the search
 seed, in two rounds with a change of the rule between them (docs/embeddings.md). Runs that are
 finished are kept in the work folder; start it again to go on. ``--options`` adds fixed half-lives
-and other settings beside the learned ones.
+and other settings beside the learned ones, ``--caches`` what well-known cache policies would find
+of the first columns that are cut (minutes, without training).
 ``--quick``: MovieLens 100K, one seed.
 """
 
@@ -26,6 +28,7 @@ import statistics
 from pathlib import Path
 
 import torch
+from compare_rows.caches import compared
 from compare_rows.contenders import CONTENDERS, FULL, OPTIONS, Contender
 from compare_rows.streams import LOGS, read
 from compare_rows.study import SEARCH_SEED, Cell, study
@@ -43,11 +46,14 @@ def main() -> None:
     names = options.logs.split(",") if options.logs else [log.name for log in LOGS]
     names = ["ml-100k"] if options.quick else names
     found: Cells = {}
+    caches = []
     for log in LOGS:
         if log.name not in names:
             continue
         stream = read(log, options.work / "data")
         for share in SHARES:
+            if options.caches:
+                caches += compared(stream, share, say)
             for contender in chosen(options):
                 found[log.name, share, contender.name] = study(
                     stream, contender, share, seeds, options.work / "runs", say
@@ -58,6 +64,7 @@ def main() -> None:
         seeds=list(seeds),
         search_seed=SEARCH_SEED,
         logs=[log.__dict__ for log in LOGS if log.name in names],
+        caches=caches,
         cells=[
             {
                 "log": log,
@@ -77,6 +84,7 @@ def arguments():  # type: ignore[no-untyped-def]
     own.add_argument("--logs", default="", help="these logs alone, by commas")
     own.add_argument("--contenders", default="", help="these contenders alone, by commas")
     own.add_argument("--options", action="store_true", help="other settings of adaptive, too")
+    own.add_argument("--caches", action="store_true", help="cache policies' coverage, too")
     return own.parse_args()
 
 

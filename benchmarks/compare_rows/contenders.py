@@ -9,6 +9,8 @@ import numpy as np
 from stream_prune.embedding import EmbeddingTables, TableConfig
 from stream_prune.embedding.config import HALF_LIVES
 from stream_prune.minibatch.batch import MiniBatch
+from stream_prune.sparsity.budget import Budget
+from stream_prune.sparsity.rows import allotted
 
 DIM = 16
 WHOLE = 256
@@ -26,12 +28,14 @@ class Contender:
         table: settings of every table; capacity and name are filled in.
         starts_full: every id may own a row until the warm-up is over, then the tables are cut.
         hashes: rows that an id's vector is the sum of, where it owns none.
+        split: the tables share one total of rows by their coverage curves; else each has its share.
     """
 
     name: str
     table: TableConfig
     starts_full: bool = False
     hashes: int = 1
+    split: bool = False
 
     def tables(
         self, columns: list[str], distinct: tuple[int, ...], share: float, lr: float, seed: int
@@ -49,6 +53,20 @@ class Contender:
     def capacities(self, distinct: tuple[int, ...], share: float) -> tuple[int, ...]:
         """The tables' rows [F] once they are cut."""
         return tuple(ids if ids <= WHOLE else int(share * ids) for ids in distinct)
+
+    def cut(
+        self, tables: EmbeddingTables, columns: list[str], distinct: tuple[int, ...], share: float
+    ) -> None:
+        """Bring tables to their share of the rows, or to a better split of the same total."""
+        kept = dict(zip(columns, self.capacities(distinct, share), strict=True))
+        if self.split:
+            full = dict(zip(columns, distinct, strict=True))
+            now = {name: table.capacity for name, table in tables.tables.items()}
+            budget = Budget(1.0, rows=share, whole_tables_below=WHOLE, split="coverage")
+            kept = allotted(tables.tables, full, now, budget)
+            kept = {name: rows for name, rows in kept.items() if rows != now[name]}
+        if kept:
+            tables.resize(kept)
 
     def batch(self, batch: MiniBatch, distinct: tuple[int, ...], share: float) -> MiniBatch:
         """The batch with the ids that its tables are to be asked for."""
@@ -80,14 +98,15 @@ def _hashes(ids: np.ndarray, count: int) -> list[np.ndarray]:
     return found
 
 
-_FOLLOWS = TableConfig("", 0, half_lives=HALF_LIVES)
+_FOLLOWS = TableConfig("", 0, half_lives=HALF_LIVES, admission=1)
 _HASHED = TableConfig("", 0, cold_share=1.0)
 CONTENDERS = (
     Contender(FULL, TableConfig("", 0, admission=1), starts_full=True),
     Contender("fixed", TableConfig("", 0, follow=False, admission=1), starts_full=True),
     Contender("modulo hashing", _HASHED),
     Contender("compositional", replace(_HASHED, combine="sum"), hashes=2),
-    Contender("adaptive", _FOLLOWS, starts_full=True),
+    Contender("adaptive", _FOLLOWS, starts_full=True, split=True),
+    Contender("adaptive, proportional", _FOLLOWS, starts_full=True),
 )
 OPTIONS = (
     *(

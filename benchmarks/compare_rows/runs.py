@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compare_rows.contenders import DIM, FULL, Contender
-from compare_rows.streams import WINDOW, Stream
+from compare_rows.contenders import DIM, FULL, WHOLE, Contender
+from compare_rows.streams import ROWS, WINDOW, Stream
 from stream_prune.evaluation.auc import auc
 from stream_prune.evaluation.entropy import losses, normalized_entropy
 from stream_prune.training.build import build
@@ -19,6 +19,9 @@ from stream_prune.training.config import ModelConfig, OptimizerConfig, TrainingC
 
 LR, ROWS_LR = 0.001, 0.05
 """Rates of the dense part (Adam) and of the rows (row-wise Adagrad), times a run's own factor."""
+
+SPLIT = 40_000 // ROWS
+"""Batches after which a split of the total is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Outcome:
         rows: the greatest number of rows in use in a window's end, cold ones included.
         evictions: rows that changed hands.
         half_lives: in force at the end, by column, where they are learned.
+        capacities: rows of the columns that were cut, at the end.
         seconds: of the whole run.
     """
 
@@ -38,6 +42,7 @@ class Outcome:
     rows: int
     evictions: int
     half_lives: dict[str, float]
+    capacities: dict[str, int]
     seconds: float
 
 
@@ -88,9 +93,10 @@ def run(stream: Stream, contender: Contender, share: float, factor: float, seed:
         if place == stream.warm_up:
             tables.churn()
             if contender.starts_full and contender.name != FULL:
-                kept = contender.capacities(stream.distinct, share)
-                tables.resize(dict(zip(columns, kept, strict=True)))
+                contender.cut(tables, columns, stream.distinct, share)
                 tables.churn()
+        elif contender.split and place > stream.warm_up and place % SPLIT == 0:
+            contender.cut(tables, columns, stream.distinct, share)
         batch = contender.batch(given, stream.distinct, share)
         scores.append(learner.score(batch))
         labels.append(batch.label)
@@ -108,4 +114,6 @@ def run(stream: Stream, contender: Contender, share: float, factor: float, seed:
     assert ne is not None
     assert area is not None
     learns = {n: t.half_life for n, t in tables.tables.items() if contender.table.half_lives}
-    return Outcome(ne, area, most, evictions, learns, time.perf_counter() - began)
+    sizes = zip(tables.tables.values(), stream.distinct, strict=True)
+    cut = {table.name: table.capacity for table, ids in sizes if ids > WHOLE}
+    return Outcome(ne, area, most, evictions, learns, cut, time.perf_counter() - began)

@@ -48,6 +48,10 @@ class Stream:
         """Batches of the warm-up: whole windows."""
         return int(WARM_UP * len(self.batches)) // WINDOW * WINDOW
 
+    def column(self, field: int) -> np.ndarray:
+        """The ids of a categorical column, in their order."""
+        return _column(self.batches, field, len(self.distinct))
+
 
 def read(log: Log, folder: Path) -> Stream:
     """Prepare the log's file in ``folder``, unless it is there, and read it."""
@@ -76,10 +80,13 @@ def read(log: Log, folder: Path) -> Stream:
 
 
 def _distinct(batches: tuple[MiniBatch, ...], fields: int) -> tuple[int, ...]:
-    seen: list[list[np.ndarray]] = [[] for _ in range(fields)]
+    return tuple(len(np.unique(_column(batches, field, fields))) for field in range(fields))
+
+
+def _column(batches: tuple[MiniBatch, ...], field: int, fields: int) -> np.ndarray:
+    ids = []
     for batch in batches:
         offsets = batch.offsets if batch.offsets is not None else np.arange(fields * batch.rows + 1)
-        for field in range(fields):
-            start, stop = offsets[field * batch.rows], offsets[(field + 1) * batch.rows]
-            seen[field].append(batch.ids[start:stop])
-    return tuple(len(np.unique(np.concatenate(ids))) for ids in seen)
+        start, stop = offsets[field * batch.rows], offsets[(field + 1) * batch.rows]
+        ids.append(batch.ids[start:stop])
+    return np.concatenate(ids)

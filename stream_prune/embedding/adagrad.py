@@ -1,8 +1,9 @@
 """Row-wise Adagrad on the rows that a batch touched, fused and exact.
 
 For a row with gradient g, summed over all its occurrences: ``acc += mean(g^2)``, then
-``w -= lr * g / (sqrt(acc) + eps)``. One accumulator a row (Mudigere et al. 2022, section 4.1.4),
-and one step a batch however often a row occurs: the same as a dense Adagrad, without its cost.
+``w -= lr * g / (sqrt(acc) + eps)``. One accumulator a row, as recommenders at scale have it
+(Mudigere et al., ISCA 2022), and one step a batch however often a row occurs: the same as a dense
+Adagrad of that kind, without its cost.
 """
 
 import numpy as np

@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stream_prune.embedding.adagrad import RowwiseAdagrad
+from stream_prune.embedding.config import BACK_ENDS
 from stream_prune.embedding.gather import gather
 from stream_prune.embedding.gradients import Gradient, Pooled, by_row
-
-BACK_ENDS = ("flat", "fbgemm")
 
 
 class BackEnd(Protocol):
@@ -18,9 +17,13 @@ class BackEnd(Protocol):
 
     Attributes:
         name: as configurations and messages have it.
+        description: the same for people, with what runs it.
     """
 
     name: str
+
+    @property
+    def description(self) -> str: ...
 
     def allocate(self, rows: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """A weight [V, D] and an accumulator [V] of zeros, which the caller may write to."""
@@ -44,6 +47,10 @@ class Flat:
 
     def __init__(self, eps: float) -> None:
         self._optimizer = RowwiseAdagrad(eps)
+
+    @property
+    def description(self) -> str:
+        return f"flat (torch {torch.__version__}, row-wise Adagrad)"
 
     def allocate(self, rows: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
         return torch.zeros(rows, dim, device=device), torch.zeros(rows, device=device)

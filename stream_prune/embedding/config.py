@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HALF_LIVES = (2_000.0, 6_000.0, 20_000.0, 60_000.0, 200_000.0)
+HALF_LIVES = (500.0, 2_000.0, 10_000.0, 50_000.0, 200_000.0)
 """Half-lives, in events, that are worth choosing among on most streams."""
 
 COMBINES = ("mean", "sum")
+BACK_ENDS = ("flat", "fbgemm")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from torch import Tensor
 from stream_prune.embedding.gradients import Gradient, Pooled
 from stream_prune.errors import ConfigError
 
-OPTIMIZERS = ("rowwise_adagrad",)
-
 
 class Fbgemm:
     """FBGEMM on the CPU or on a GPU, with exact row-wise Adagrad.
@@ -35,6 +33,10 @@ class Fbgemm:
         self._ops = training
         self._table: Any = None
         self._lr: float | None = None
+
+    @property
+    def description(self) -> str:
+        return f"fbgemm ({self._ops.__name__.split('.')[0]} {_release()}, exact row-wise Adagrad)"
 
     def allocate(self, rows: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Views of FBGEMM's own storage, zeros.
@@ -114,6 +116,15 @@ def _joined(parts: list[Pooled]) -> Pooled:
     ends.append(torch.tensor([begin], device=parts[0].rows.device))
     rows = torch.cat([part.rows for part in parts])
     return Pooled(rows, torch.cat(ends), torch.cat(share), parts[0].layout)
+
+
+def _release() -> str:
+    for name in ("fbgemm-gpu-cpu", "fbgemm-gpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "of unknown release"
 
 
 def _missing(error: ImportError) -> str:

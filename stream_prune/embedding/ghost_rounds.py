@@ -28,7 +28,6 @@ def end_rounds(
     tables: I64,
     factors: F64,
     hysteresis: F64,
-    admission: F64,
     churn: float,
     memory: float,
     chosen: I64,
@@ -46,7 +45,6 @@ def end_rounds(
             table,
             factors[table],
             hysteresis[table],
-            admission[table],
             churn,
             memory,
         )
@@ -61,7 +59,6 @@ def _score(
     table: int,
     factors: F64,
     hysteresis: float,
-    admission: float,
     churn: float,
     memory: float,
 ) -> None:
@@ -89,7 +86,6 @@ def _score(
         left = rows
         for i in range(used):
             left -= strength[i] > least
-        weak = 0
         for i in range(used):
             stays = strength[i] > least
             if not stays and strength[i] == least and left > 0:  # of equals the first ones
@@ -99,8 +95,9 @@ def _score(
                 admitted += 1
             elif not stays and age[i] >= 0:
                 age[i] = READY
-            weak += stays and counts[i] * hysteresis < admission - 0.5
-        ghosts.admits[table, k] = max(0, rows - eligible) + min(weak, (rows + 3) // 4)
+        # Free rows, or else as many of the weakest as a table lists for newcomers.
+        ghosts.admits[table, k] = rows - eligible if eligible < rows else (rows + 3) // 4
+        ghosts.bar[table, k] = max(least, np.float32(0.0)) if eligible >= rows else 0.0
         ghosts.entered[table, k] = 0
         if judges:
             value = ghosts.covered[table, k] - churn * admitted

@@ -44,7 +44,8 @@ class Ghosts(NamedTuple):
     [E] says how far up it stood at the end of the last round, by the candidate in force. ``value``
     [F, K] and ``weight`` [F] are decayed sums over rounds, of the matured hits less churn and of
     the look-ups, over the ``judged`` [F] rounds; ``hits`` [F, BINS + 1] of the look-ups by rank,
-    those of untracked ids last. ``admits`` [F, K] newcomers may still enter a set before the round
+    those of untracked ids last. Newcomers whose count exceeds ``bar`` [F, K], what the weakest of a
+    set asks for, enter it at once: ``admits`` [F, K] may still before the round
     is over, as they would find rows that are free or about to be given away; ``entered`` did. A
     table in which there is nothing to choose is ``idle`` [F] for so many rounds.
     """
@@ -62,6 +63,7 @@ class Ghosts(NamedTuple):
     seen: F64
     total: F64
     covered: F64
+    bar: F64
     admits: I64
     entered: I64
     round_hits: F64
@@ -103,6 +105,7 @@ def empty_ghosts(capacities: I64, candidates: int) -> Ghosts:
         seen=np.zeros(tables),
         total=np.zeros(tables),
         covered=np.zeros((tables, candidates)),
+        bar=np.zeros((tables, candidates)),
         admits=np.repeat(rows[:, None], candidates, 1),
         entered=np.zeros((tables, candidates), np.int64),
         round_hits=np.zeros((tables, BINS + 1)),
@@ -121,16 +124,6 @@ def worth(maturity: float) -> F64:
     """
     ages = np.arange(AGES)
     return np.concatenate(([0.0], np.cumsum(ages / (ages + maturity))))
-
-
-@compiled
-def _enter(admits: I64, entered: I64, candidate: int) -> int:
-    """The age of an id that has just been seen often enough."""
-    if admits[candidate] == 0:
-        return READY
-    admits[candidate] -= 1
-    entered[candidate] += 1
-    return 0
 
 
 @compiled
@@ -207,7 +200,7 @@ def _count(
 ) -> None:
     """Count ids that occurred so many ``times``, which are 0 again afterwards."""
     covered, hits = ghosts.covered[table], ghosts.round_hits[table]
-    admits, entered = ghosts.admits[table], ghosts.entered[table]
+    bar, admits, entered = ghosts.bar[table], ghosts.admits[table], ghosts.entered[table]
     enough = np.float32(admission - 0.5)
     for entry in entries:
         often, times[entry] = times[entry], 0
@@ -221,8 +214,13 @@ def _count(
                 covered[k] += worth[older] - worth[age]
                 covered[k] += (age + often - older) * (worth[AGES] - worth[AGES - 1])
                 ages[k] = older
-            elif age == UNSEEN and counts[k] >= enough * amount[k]:
-                ages[k] = _enter(admits, entered, k)
+                continue
+            if age == UNSEEN and counts[k] >= enough * amount[k]:
+                age = ages[k] = READY
+            if age == READY and admits[k] > 0 and counts[k] > bar[k]:
+                admits[k] -= 1
+                entered[k] += 1
+                ages[k] = 0
 
 
 @compiled

@@ -105,6 +105,11 @@ class EmbeddingTables(nn.Module):
         """Which back end holds the vectors: flat or fbgemm."""
         return self._back_end.name
 
+    @property
+    def storage(self) -> str:
+        """The same with its releases, optimizer and place, for people."""
+        return f"{self._back_end.description} on {self.weight.device.type}"
+
     def _cold(self, table: int) -> tuple[int, int]:
         rows = self.cache.shared(table)
         return rows.start, rows.stop

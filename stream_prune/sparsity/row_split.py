@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
-LEAST = 0.25
-"""Share of its proportional part that a table keeps in any case."""
+LEAST = 0.5
+"""Share of its proportional part that a table keeps in any case.
+
+Curves do not see the ids that come and go within one round."""
 
 GAIN = 0.01
 """Coverage, on average over the tables, by which another split must be better to replace one."""

@@ -58,11 +58,10 @@ def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig
     """
     columns = [column.name for column in spec.categorical]
     settings = config.tables
-    for name in settings.capacity:
-        if name not in columns:
+    for key, named in (("capacity", settings.capacity), ("combines", settings.combines)):
+        for name in named.keys() - set(columns):
             raise ConfigError(
-                f"tables.capacity.{name}: no such categorical column; there are: "
-                f"{', '.join(columns)}"
+                f"tables.{key}.{name}: no such categorical column; there are: {', '.join(columns)}"
             )
     return [
         TableConfig(
@@ -76,6 +75,7 @@ def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig
             cold_share=settings.cold_share,
             waiting=settings.waiting,
             most_values=settings.most_values,
+            combine=settings.combines.get(name, settings.combine),
         )
         for name in columns
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stream_prune.embedding.config import TableConfig
+from stream_prune.embedding.config import BACK_ENDS, COMBINES, TableConfig
 from stream_prune.errors import ConfigError
 from stream_prune.minibatch.place import LogPlace
 from stream_prune.training.behind import BehindConfig
@@ -58,6 +58,8 @@ class TablesConfig:
         waiting: rows in which evicted ids keep what they learned, as a share of a table's.
         most_values: of a longer bag only so many values count, the last ones; None: all.
             The look-ups that a run reports are of all values.
+        combine: mean or sum: how the vectors of a bag become one.
+        combines: the same by column, for columns that differ.
         backend: flat, or fbgemm (the extra of that name).
         init_std: standard deviation of the initial weights; None: the tables' own default.
     """
@@ -72,6 +74,8 @@ class TablesConfig:
     cold_share: float = 0.0
     waiting: float = 0.0
     most_values: int | None = None
+    combine: str = "mean"
+    combines: Mapping[str, str] = field(default_factory=dict)
     backend: str = "flat"
     init_std: float | None = None
 
@@ -80,7 +84,10 @@ class TablesConfig:
         at_least(0, **{f"capacity.{column}": rows for column, rows in self.capacity.items()})
         at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
         at_least(0, cold_share=self.cold_share, waiting=self.waiting)
-        one_of(("flat", "fbgemm"), backend=self.backend)
+        one_of(BACK_ENDS, backend=self.backend)
+        one_of(COMBINES, combine=self.combine)
+        for column, combine in self.combines.items():
+            one_of(COMBINES, **{f"combines.{column}": combine})
         positive(init_std=self.init_std, most_values=self.most_values)
         try:
             TableConfig("every column", 0, half_lives=self.half_lives, cold_share=self.cold_share)

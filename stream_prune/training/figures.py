@@ -23,6 +23,7 @@ def start(config: TrainingConfig, spec: FeatureSpec, learner: Learner) -> Figure
         "features": spec.to_dict(),
         "fingerprint": spec.fingerprint,
         "device": learner.device.type,
+        "tables": {"backend": learner.tables.backend, "storage": learner.tables.storage},
         **_dense(learner),
         "refused": {} if learner.controller is None else dict(learner.controller.refused),
         **({} if learner.companion is None else {"companion": learner.companion.figures()}),

@@ -199,6 +199,7 @@ class Trainer:
         self._checkpoints = Checkpoints(run / CHECKPOINTS, self.config.checkpoint.keep)
         if self._take_up(self._clock):
             log.info("%s: going on from step %d", run, self.state.progress.step)
+        log.info("%s: embedding tables: %s", run, learner.tables.storage)
         self._account.rollback()
         self._hold()
 

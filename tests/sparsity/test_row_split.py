@@ -16,7 +16,7 @@ from stream_prune.embedding.half_lives import Tuning
 from stream_prune.errors import ConfigError
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.row_split import coverage
-from stream_prune.sparsity.rows import allotted
+from stream_prune.sparsity.rows import allotted, capacities
 from stream_prune.training.config import TrainingConfig
 
 
@@ -51,7 +51,7 @@ def tables(few: list[tuple[int, float]], many: list[tuple[int, float]]) -> dict[
 
 def test_rows_go_to_the_table_whose_next_ones_find_more_and_small_tables_stay_whole() -> None:
     known = tables(few=[(50, 0.95), (1000, 1.0)], many=[(1000, 0.9)])
-    assert allotted(known, FULL, FULL, SPLIT) == {"few": 50, "many": 350, "small": 100}
+    assert allotted(known, FULL, FULL, SPLIT) == {"few": 100, "many": 300, "small": 100}
 
 
 def test_a_split_that_finds_hardly_more_moves_no_row() -> None:
@@ -79,12 +79,12 @@ def test_a_split_keeps_the_total_and_finds_no_less_than_the_proportional_one(
 ) -> None:
     full = dict.fromkeys(curves, 300)
     known = {name: Known(name, 300, curve) for name, curve in curves.items()}
-    found = allotted(known, full, full, Budget(1.0, rows=percent / 100, split="coverage"))
-    part = int(300 * percent / 100)
-    assert sum(found.values()) <= part * len(curves)
+    budget = Budget(1.0, rows=percent / 100, split="coverage")
+    even, found = capacities(full, budget), allotted(known, full, full, budget)
+    assert sum(found.values()) <= sum(even.values())
     assert all(1 <= rows <= 300 for rows in found.values())
     covered = sum(coverage(curve, found[name]) for name, curve in curves.items())
-    assert covered >= sum(coverage(curve, part) for curve in curves.values()) - 1e-9
+    assert covered >= sum(coverage(curve, even[name]) for name, curve in curves.items()) - 1e-9
 
 
 def test_ghost_caches_of_real_tables_drive_the_split() -> None:
