@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stream_prune.models.aligned import padding
 from stream_prune.models.head_config import HeadConfig
 from stream_prune.models.mlp import mlp
 from stream_prune.models.projected_dots import ProjectedDots
@@ -42,33 +43,38 @@ class DLRMHeadConfig(HeadConfig):
 class PairwiseDots(torch.autograd.Function):
     """A vector [B, D] beside the dot products of all pairs [B, P] among it and others [B, F, D].
 
+    So many columns of zeros come last: :mod:`.aligned`.
+
     Everything between the two products is one selection of columns a way: the backward of indexing
     and of concatenation costs a narrow model as much on a CPU as half of its matrix products.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, vector: Tensor, others: Tensor, triangle: Tensor, mirror: Tensor
+        ctx: Any, vector: Tensor, others: Tensor, triangle: Tensor, mirror: Tensor, zeros: int
     ) -> Tensor:
         vectors = torch.cat([vector.unsqueeze(1), others], 1)
         ctx.save_for_backward(vectors, mirror)
-        return _beside_pairs(vector, vectors, triangle)
+        return _beside_pairs(vector, vectors, triangle, zeros)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         vectors, mirror = ctx.saved_tensors
         n, dim = vectors.shape[1:]
         products = gradient.index_select(1, mirror).view(-1, n, n)
         products.diagonal(dim1=1, dim2=2).zero_()
         # Under autocast the products were taken in bfloat16, of vectors that may be float32.
         spread = torch.bmm(products.to(vectors.dtype), vectors)
-        return spread[:, 0] + gradient[:, :dim], spread[:, 1:], None, None
+        return spread[:, 0] + gradient[:, :dim], spread[:, 1:], None, None, None
 
 
-def _beside_pairs(vector: Tensor, vectors: Tensor, triangle: Tensor) -> Tensor:
+def _beside_pairs(vector: Tensor, vectors: Tensor, triangle: Tensor, zeros: int = 0) -> Tensor:
     products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
-    return torch.cat([vector, products.index_select(1, triangle)], 1)
+    parts = [vector, products.index_select(1, triangle)]
+    if zeros:
+        parts.append(vector.new_zeros((len(vector), zeros)))
+    return torch.cat(parts, 1)
 
 
 class DLRMHead(nn.Module):
@@ -103,6 +109,7 @@ class DLRMHead(nn.Module):
             self.dots = ProjectedDots(n, config.projected)
             return
         self.top = mlp((dim + n * (n - 1) // 2, *config.top, 1))
+        self.zeros = padding(self.top[0].in_features)
         left, right = torch.tril_indices(n, n, -1)
         # Product (i, j) and (j, i) take the gradient of their pair, which comes after the vector's
         # dim columns; what (i, i) takes is set to zero.
@@ -122,7 +129,7 @@ class DLRMHead(nn.Module):
             read = torch.cat([vector, self.dots(vectors)], 1)
         elif torch.is_grad_enabled():
             read = PairwiseDots.apply(  # type: ignore[no-untyped-call]
-                vector, emb, self.triangle, self.mirror
+                vector, emb, self.triangle, self.mirror, self.zeros if self.training else 0
             )
         else:
             vectors = torch.cat([vector.unsqueeze(1), emb], 1)

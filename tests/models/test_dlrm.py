@@ -76,7 +76,7 @@ def test_gradients_agree_with_finite_differences():
     emb = torch.randn(3, 3, 4, dtype=torch.double, requires_grad=True)
 
     def logits(vector: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
-        return model.top(PairwiseDots.apply(vector, emb, model.triangle, model.mirror))
+        return model.top(PairwiseDots.apply(vector, emb, model.triangle, model.mirror, 0))
 
     assert torch.autograd.gradcheck(logits, (vector, emb))
 
