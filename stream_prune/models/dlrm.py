@@ -108,8 +108,9 @@ class DLRMHead(nn.Module):
             self.top = mlp((dim + n * config.projected, *config.top, 1))
             self.dots = ProjectedDots(n, config.projected)
             return
-        self.top = mlp((dim + n * (n - 1) // 2, *config.top, 1))
-        self.zeros = padding(self.top[0].in_features)
+        inputs = dim + n * (n - 1) // 2
+        self.top = mlp((inputs, *config.top, 1))
+        self.zeros = padding(inputs)
         left, right = torch.tril_indices(n, n, -1)
         # Product (i, j) and (j, i) take the gradient of their pair, which comes after the vector's
         # dim columns; what (i, i) takes is set to zero.
