@@ -189,7 +189,8 @@ class FeatureSpec:
     @cached_property
     def by_name(self) -> Mapping[str, Dense | Categorical]:
         """The columns that a model sees, by their names."""
-        return {column.name: column for column in (*self.dense, *self.categorical)}
+        columns: tuple[Dense | Categorical, ...] = (*self.dense, *self.categorical)
+        return {column.name: column for column in columns}
 
     @cached_property
     def fingerprint(self) -> str:

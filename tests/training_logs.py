@@ -66,7 +66,10 @@ def write_log(
     header = LogHeader.of(spec, window_ms=window_ms, batch_rows=batch_rows)
     log = create_log(path, header)
     writer = log.writer(0)
-    raw = pa.RecordBatch.from_pydict({name: pa.array(columns[name]) for name in spec.columns})
+    arrays = {name: pa.array(columns[name]) for name in spec.columns}
+    # A clock of its own that starts in 1970: as plain numbers it would look like seconds of today.
+    arrays[spec.event_time] = arrays[spec.event_time].cast(pa.timestamp("ms"))
+    raw = pa.RecordBatch.from_pydict(arrays)
     encoded = encode(spec, raw)
     assert encoded.good.all(), encoded.reasons
     rows = encoded.batch.append_column(PARTITION, pa.array(np.zeros(raw.num_rows, np.int32)))
