@@ -4,6 +4,7 @@ import json
 
 import grpc
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from messages_v2 import request, scores
@@ -17,9 +18,14 @@ from serving.grpc_messages import MESSAGES, SERVICE
 class Client:
     """A client of the server that runs beside an HTTP one."""
 
-    def __init__(self, http):
+    def __init__(self, http, credentials=None):
         self.http = http
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{http.app.state.grpc.port}")
+        address = f"127.0.0.1:{http.app.state.grpc.port}"
+        self._channel = (
+            grpc.insecure_channel(address)
+            if credentials is None
+            else grpc.secure_channel(address, credentials)
+        )
 
     def __call__(self, method, body=b"", metadata=()):
         call = self._channel.unary_unary(f"/{SERVICE}/{method}")
@@ -158,6 +164,42 @@ def test_without_a_key_nothing_but_health_is_answered(slot, monkeypatch):
         key = (("authorization", "Bearer a-key-that-may-score"),)
         assert len(scores(ask("ModelInfer", request(good()), key))) == 1
         assert ask.refused(b"", "ModelMetadata")[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.fixture
+def certified(tmp_path):
+    """Of one authority: its PEM, the server's certificate and key as files, a client's as PEM."""
+    authority = trustme.CA()
+    own, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.org")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    access = {"certificate": tmp_path / "certificate.pem", "certificate_key": tmp_path / "key.pem"}
+    shown = client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes()
+    return authority.cert_pem.bytes(), access, tmp_path / "authority.pem", shown
+
+
+def test_with_a_certificate_only_encrypted_requests_of_those_who_trust_it_pass(slot, certified):
+    authority, files, _, _ = certified
+    with connected(slot, access=Access(**files)) as http:
+        trusting = Client(http, grpc.ssl_channel_credentials(authority))
+        assert len(scores(trusting("ModelInfer", request(good())))) == 1
+        for other in (None, grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())):
+            code, told = Client(http, other).refused(request(good()))
+            assert (code, told) == (grpc.StatusCode.UNAVAILABLE, None)
+
+
+def test_with_authorities_named_only_clients_with_their_certificate_pass(slot, certified):
+    authority, files, authorities, (key, chain) = certified
+    with connected(slot, access=Access(**files, client_authorities=authorities)) as http:
+        known = Client(http, grpc.ssl_channel_credentials(authority, key, chain))
+        assert len(scores(known("ModelInfer", request(good())))) == 1
+        stranger = trustme.CA().issue_cert("client@example.org")
+        unknown = stranger.private_key_pem.bytes(), stranger.cert_chain_pems[0].bytes()
+        for shown in ((), unknown):
+            channel = Client(http, grpc.ssl_channel_credentials(authority, *shown))
+            code, told = channel.refused(request(good()))
+            assert (code, told) == (grpc.StatusCode.UNAVAILABLE, None)
 
 
 def test_a_fault_of_the_servers_shows_no_trace(ask, slot, monkeypatch):
