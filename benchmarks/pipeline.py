@@ -16,10 +16,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from record import Figure, arguments, finish
+from run_pipeline.on_flink import on_flink
 from run_pipeline.topic import SEED, fill, job
 from run_pipeline.ways import (
     Cost,
@@ -30,6 +32,7 @@ from run_pipeline.ways import (
     client_without_collections,
 )
 
+from beam_jobs.local_flink import LocalFlink
 from beam_jobs.local_kafka import LocalKafka
 
 EPOCH_ROWS = 100_000
@@ -52,10 +55,11 @@ def main() -> None:
         with LocalKafka(folder / "kafka") as broker:
             size = fill(broker, folder, events)
             found = measure(broker, folder, rounds)
+            flink = measure_flink(broker, folder, rounds)
     finally:
         shutil.rmtree(folder)
     details = {"events": events, "bytes_an_event": size, "epoch_rows": EPOCH_ROWS}
-    finish(figures(found), options.json, seeds=[SEED], rounds=rounds, **details)
+    finish([*figures(found), flink], options.json, seeds=[SEED], rounds=rounds, **details)
 
 
 def measure(broker: LocalKafka, folder: Path, rounds: int) -> dict[str, list[Cost]]:
@@ -67,6 +71,16 @@ def measure(broker: LocalKafka, folder: Path, rounds: int) -> dict[str, list[Cos
             found[name].append(way(job(broker, folder, log, client, EPOCH_ROWS)))
             shutil.rmtree(log, ignore_errors=True)
     return found
+
+
+def measure_flink(broker: LocalKafka, folder: Path, rounds: int) -> Figure:
+    """The job on a Flink of this machine, a first run for warming up left out."""
+    rates = []
+    with LocalFlink(folder / "flink") as flink:
+        for turn in range(1 + rounds):
+            told = job(broker, folder, folder / f"log-flink-{turn}", "confluent", EPOCH_ROWS)
+            rates.append(on_flink(replace(told, epoch_ms=400), flink).per_second)
+    return Figure("job on Flink, 4 readers, by the clock", median(rates[1:]), "events/s")
 
 
 def figures(found: dict[str, list[Cost]]) -> list[Figure]:
