@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -262,7 +263,10 @@ class KafkaPythonSender:
         self._check()
 
     def close(self) -> None:
-        self._producer.close(timeout=1)
+        from kafka.errors import KafkaTimeoutError
+
+        with contextlib.suppress(KafkaTimeoutError):  # what has not arrived, flush has told
+            self._producer.close(timeout=1)
         self._admin.close()
         self._consumer.close()
 

@@ -221,6 +221,18 @@ def test_without_a_broker_it_says_where_none_is(
         )
 
 
+def test_a_broker_that_goes_away_while_a_log_is_played_is_named(
+    files: tuple[Path, ...], client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beam_jobs.produce.senders.WAIT_S", 1.0)
+    options = ProduceOptions(format="json", rate=2_000.0)
+    with (
+        LocalKafka(tmp_path / "kafka") as gone,
+        pytest.raises(RunError, match=rf"{gone.bootstrap}: messages cannot be delivered"),
+    ):
+        run(gone, "clicks", files, options, client, progress=lambda _: gone.kill())
+
+
 CONFIG = """
 run: runs/unused
 log: runs/unused-log
