@@ -15,7 +15,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_jobs.cluster.read_topics import ReadTopics
 from beam_jobs.cluster.readings import say_stopped, stopped
-from beam_jobs.cluster.runner_flags import JOB_ENDPOINT, runner_flags
+from beam_jobs.cluster.runner_flags import JOB_ENDPOINT, expect_job_servers_flags, runner_flags
 from beam_jobs.cluster.write_log import WriteLog
 from beam_jobs.sink import Reconciliation
 from beam_jobs.stream import Epoch, create_log
@@ -93,6 +93,7 @@ def submit(options: StreamOptions, job: str, *, to_end: bool) -> PipelineResult:
         RunError: the runner does not take it.
     """
     _require_job_server(options)
+    expect_job_servers_flags()
     pipeline = beam.Pipeline(options=PipelineOptions(runner_flags(options)))
     _ = (
         pipeline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,15 @@ def runner_flags(options: StreamOptions) -> list[str]:
         needed["parallelism"] = options.readers
     values = {"streaming": True, "job_name": "stream-prune", **needed, **options.runner_options}
     return [flag for name, value in values.items() for flag in _flags(name, value)]
+
+
+def expect_job_servers_flags() -> None:
+    """No warning from Beam's Python about what is needed here: Flink's job server knows it."""
+    logging.getLogger("apache_beam.options.pipeline_options").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(f" --{name}=" in record.getMessage() for name in _NEEDED[FLINK])
 
 
 def _flags(name: str, value: Any) -> list[str]:

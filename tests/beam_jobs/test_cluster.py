@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.cluster.chunks import validated
 from beam_jobs.cluster.parcel import Parcel, pack
 from beam_jobs.cluster.readings import Readings, say_stopped, stopped
 from beam_jobs.cluster.restriction import Position, PositionTracker
-from beam_jobs.cluster.runner_flags import runner_flags
+from beam_jobs.cluster.runner_flags import expect_job_servers_flags, runner_flags
 from beam_jobs.join_options import JoinOptions
 from beam_jobs.kafka_records import KafkaRecords
 from beam_jobs.kafka_settings import KafkaSettings
@@ -127,6 +128,18 @@ def test_options_of_a_runner_are_passed_through_and_come_before_those_it_needs(
     flags = runner_flags(replace(given, runner="dataflow", runner_options=cloud))
     assert {"--runner=DataflowRunner", "--project=p", "--region=r", "--streaming"} <= set(flags)
     assert '--environment_config={"a": 1}' in flags
+
+
+def test_beam_warns_of_an_unknown_option_of_ones_own_only(
+    given: StreamOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    expect_job_servers_flags()
+    own = {"max_bundle_sise": 7}
+    flags = runner_flags(replace(given, runner="flink", runner_options=own))
+    PipelineOptions(flags).get_all_options(display_warnings=True)
+    assert [r.getMessage() for r in caplog.records if "Unparseable" in r.getMessage()] == [
+        "Unparseable argument: --max_bundle_sise=7"
+    ]
 
 
 def test_what_a_cluster_does_not_do_is_refused(given: StreamOptions) -> None:
