@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 PREFIX = "published/"
 """Before the name of a metric at publishing, which is no point of the run's curves."""
+
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow shows as an upload's description."""
 
 
 def model_sentence(name: str, alias: str) -> str:
@@ -52,6 +56,11 @@ def lineage_tags(scorer: Scorer) -> dict[str, str]:
         "git": lineage.git,
     }
     return {f"stream_prune.{key}": value for key, value in found.items() if value is not None}
+
+
+def version_tag(model: str, number: str) -> dict[str, str]:
+    """The tag by which the upload's page in MLflow links to its version."""
+    return {"mlflow.modelVersions": json.dumps([{"name": model, "version": number}])}
 
 
 def parameters(scorer: Scorer) -> dict[str, str]:

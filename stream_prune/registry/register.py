@@ -64,15 +64,18 @@ def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer, delta
         client, config, scorer, experiment, run, deltas
     )
     with step(f"registering model {config.model!r}", config):
-        return client.create_model_version(
+        version = client.create_model_version(
             config.model,
             logged.artifact_location,  # models:/ID would be looked up at process-wide addresses
             run_id=run,
-            tags=logged.tags,
+            tags={key: value for key, value in logged.tags.items() if key != described.NOTE_TAG},
             description=described.version_sentence(scorer),
             model_id=logged.model_id,
             await_creation_for=0,
         )
+        link = described.version_tag(config.model, str(version.version))
+        client.set_logged_model_tags(logged.model_id, link)
+        return version
 
 
 def _uploaded(client: MlflowClient, config: RegistryConfig, scorer: Scorer, experiment: str) -> Any:
@@ -120,8 +123,9 @@ def _upload(
                 whole_at = place(client, config, str(base.number))
         package(scorer, path, content, whole_at)
         known = described.parameters(scorer)
+        note = {described.NOTE_TAG: described.version_sentence(scorer)}
         logged = client.create_logged_model(
-            experiment, config.model, source_run_id=run, tags=tags, params=known
+            experiment, config.model, source_run_id=run, tags=tags | note, params=known
         )
         client.log_batch(run, metrics=described.metrics(scorer, logged.model_id))
         client.log_model_artifacts(logged.model_id, str(path))

@@ -11,8 +11,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from registered import renamed
 
+from stream_prune.errors import RunError
 from stream_prune.registry.client import connect
 from stream_prune.registry.config import RegistryConfig
 from stream_prune.registry.history import versions
@@ -26,11 +28,15 @@ STEPS = (
     "log_model_artifacts",
     "finalize_logged_model",
     "create_model_version",
+    "set_logged_model_tags",
     "set_registered_model_alias",
     "set_registered_model_alias#2",
     "set_model_version_tag",
     "set_model_version_tag#2",
 )
+# Those that only the first publication of a run or a model makes.
+FIRST = ("create_registered_model", "create_run")
+CHANGES = ("create_", "log_", "finalize_", "set_", "update_", "delete_", "rename_", "transition_")
 HERE = Path(__file__).parent
 # The server's job queue, which nothing here uses, is seven processes more.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -122,7 +128,11 @@ def test_a_publisher_killed_at_any_step_is_gone_on_with(
     assert publish(first, config) == "1"
     assert publisher(second, config, step, after) == -signal.SIGKILL
 
-    pointed = after if step == "set_registered_model_alias#2" else step.startswith("set_model_v")
+    pointed = (
+        after
+        if step == "set_registered_model_alias#2"
+        else step.startswith(("set_model_v", "set_logged"))
+    )
     assert resolve(config) == ("2" if pointed else "1")
     pull(config, tmp_path / "models")  # what serving does meanwhile: whole, and verified
 
@@ -137,3 +147,45 @@ def test_a_publisher_killed_at_any_step_is_gone_on_with(
     assert {str(logged.status) for logged in left} == {"READY"}
     assert publisher(second, config, "", False) == 0  # complete: changes nothing
     assert len(versions(config)) == 2
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", FIRST)
+def test_a_first_publication_killed_is_gone_on_with(
+    step, after, server, publisher, artifacts, tmp_path
+):
+    model = f"first-{step}-{after}"
+    config = RegistryConfig(server, model)
+    artifact = renamed(artifacts[0], tmp_path / "m", run=model)
+    assert publisher(artifact, config, step, after) == -signal.SIGKILL
+    with pytest.raises(RunError, match="looking up"):
+        resolve(config)
+    assert publish(artifact, config) == resolve(config) == "1"
+    client = connect(config)
+    experiment = client.get_experiment_by_name(config.experiment).experiment_id
+    assert len(client.search_runs([experiment], f"tags.`stream_prune.run` = '{model}'")) == 1
+
+
+def test_no_call_that_changes_the_registry_is_left_out_above(
+    artifacts, registry_config, monkeypatch
+):
+    made = []
+
+    def heard(name, call):
+        def calls(*args, **kwargs):
+            made.append(name)
+            return call(*args, **kwargs)
+
+        return calls
+
+    for name in (name for name in dir(MlflowClient) if name.startswith(CHANGES)):
+        monkeypatch.setattr(MlflowClient, name, heard(name, getattr(MlflowClient, name)))
+    publish(artifacts[0], registry_config)
+    assert set(made) - {step.partition("#")[0] for step in STEPS} == {*FIRST, "create_experiment"}
+    made.clear()
+    publish(artifacts[1], registry_config)
+    made.remove("create_registered_model")  # which the registry refuses: it is there
+    numbered = [
+        f"{name}#{made[:at].count(name) + 1}".removesuffix("#1") for at, name in enumerate(made)
+    ]
+    assert sorted(numbered) == sorted(STEPS)

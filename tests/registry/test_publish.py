@@ -1,5 +1,6 @@
 """A published model arrives whole; whatever fails, the old champion stays."""
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -99,6 +100,9 @@ def test_people_read_in_mlflow_what_a_version_is_and_where_it_is_from(first, wit
     assert version.tags["stream_prune.git"]
     experiment = client.get_experiment_by_name(with_champion.experiment).experiment_id
     (logged,) = client.search_logged_models([experiment])
+    assert logged.tags["mlflow.note.content"] == version.description
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "ctr", "version": "1"}]
+    assert "mlflow.note.content" not in version.tags
     assert logged.params["head"] == "DLRMHead"
     assert int(logged.params["artifact_bytes"]) == read_manifest(first).size
     assert {metric.key: metric.value for metric in logged.metrics}["published/ne"] == 0.9
