@@ -158,4 +158,5 @@ def test_under_load_no_request_fails_and_every_score_is_of_the_version_named(lin
     assert seen == set(expected)
     assert told[200] > 0
     assert told[500] == told[429] == 0
+    assert value(follower.slot, "model_swaps_total") == 1 + 6
     assert value(follower.slot, "model_rejections_total") == 0

@@ -1,7 +1,9 @@
-"""A model with rounded rows over HTTP: as near to the trainer's scores as its artifact states."""
+"""A model with rounded rows: as near to the trainer's scores over HTTP and gRPC as it states."""
 
 import json
 
+import grpc
+import messages_v2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from requests_v2 import URL, scores, serving, tensors
 from small_model import raw_rows, trained
 
+from serving.config import ServingConfig
+from serving.grpc_messages import MESSAGES, SERVICE
 from serving.model_slot import ModelSlot
 from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.artifact.format import MODEL
@@ -43,8 +47,15 @@ def allowed(folder):
 def rounded(folder):
     slot = ModelSlot("ctr")
     slot.load(folder, "8")
-    with serving(slot) as client:
+    with serving(slot, ServingConfig(grpc_port=0)) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def infer(rounded):
+    """The same server's ModelInfer over gRPC."""
+    with grpc.insecure_channel(f"127.0.0.1:{rounded.app.state.grpc.port}") as channel:
+        yield channel.unary_unary(f"/{SERVICE}/ModelInfer")
 
 
 def sigmoid(logits):
@@ -56,10 +67,19 @@ def asked(client, raw):
     return scores(answer).astype(np.float64)
 
 
+def asked_over_grpc(infer, raw):
+    message = messages_v2.request(tensors(raw.to_pydict()), raw=True).SerializeToString()
+    answer = MESSAGES["ModelInferResponse"].FromString(infer(message, timeout=60))
+    return messages_v2.scores(answer).astype(np.float64)
+
+
 @given(rows=st.integers(1, 40), seed=st.integers(0, 2**16))
-def test_a_score_is_the_trainers_within_the_stated_tolerance(rows, seed, rounded, allowed, model):
+def test_a_score_is_the_trainers_within_the_stated_tolerance(
+    rows, seed, rounded, infer, allowed, model
+):
     raw = raw_rows(rows, seed)
     found, exact = asked(rounded, raw), model.score(raw).astype(np.float64)
+    assert asked_over_grpc(infer, raw) == pytest.approx(found, abs=SHOWN)
     logit = np.log(exact / (1 - exact))
     reach = allowed * np.maximum(1, np.abs(logit))
     assert (found >= sigmoid(logit - reach) - SHOWN).all()
