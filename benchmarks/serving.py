@@ -10,8 +10,8 @@ the same dense artifact through the same scorer. At half of the saturation load 
 a constant rate, which the client keeps however long answers take; latency is taken over pieces,
 and the median piece counts, because one core of two is the client's and others may use both. An
 app that does nothing, on the same stack and in turns, says what of it is the machine's.
-``--quick``: fewer calls, shorter pieces, four versions instead of twenty. In full it takes some 15
-minutes on 2 cores, and a first run some more for the environment of MLServer; ``--quick`` 4.
+``--quick``: fewer calls, shorter pieces, four versions instead of twenty. In full it takes some 20
+minutes on 2 cores, and a first run some more for the environment of MLServer; ``--quick`` 6.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from serve_models import model_time, servers
 from serve_models.artifacts import another, as_artifact, dense_learner, pruned_learner, raw
 from serve_models.beside_training import waiting
 from serve_models.load import full, steady
+from serve_models.real_run import real_run
 from serve_models.swapping import swapping
 
 from stream_prune.training.learner import Learner
@@ -54,6 +55,7 @@ def main() -> None:
         found += latency(small, 2.0 if quick else 6.0, 3 if quick else 7)
         found += peers(whole, folder, 2.0 if quick else 6.0, 2 if quick else 5)
         found += beside(pruned, folder, 3 if quick else 8)
+        found += real_run(folder, 600_000 if quick else 1_500_000)
         found += swaps(pruned, small, folder, 4 if quick else 20, 2_000 if quick else 10_000)
         found += made_up(small, 5 if quick else 50)
     finish(found, options.json, seeds=[SEED], quick=quick)
