@@ -1,84 +1,37 @@
 """The streaming job: topics become a mini-batch log, in micro-epochs, until it is told to stop.
 
-The pipeline polls, decodes, validates and splits by window; the same window buffer and sink as in a
-replay put the rows in their order and commit what closes. The log's last commit alone says where a
-restart reads on: kill the job at any moment and start it again, and with ``idle: wait`` the windows
-are those of an undisturbed run, bit for bit.
+The pipeline polls, decodes, validates and splits by window; :class:`StreamJob` commits. The log's
+last commit alone says where a restart reads on: kill the job at any moment and start it again, and
+with ``idle: wait`` the windows are those of an undisturbed run, bit for bit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import apache_beam as beam
 
-from beam_jobs.bad_share import BadShare
 from beam_jobs.dead_letters import INVALID, UNDECODABLE
 from beam_jobs.decode import Decode
-from beam_jobs.epoch_results import Wording, add_epoch
 from beam_jobs.epochs import MicroEpochs
-from beam_jobs.idle_partitions import IdlePartitions
-from beam_jobs.join import Join
 from beam_jobs.join_options import JoinOptions
 from beam_jobs.join_rows import ToJoinable
-from beam_jobs.letter_topic import LetterTopic
 from beam_jobs.log_of_source import log_of_source
 from beam_jobs.log_source import UNREADABLE
-from beam_jobs.sink import LogSink, Reconciliation
+from beam_jobs.sink import Reconciliation
+from beam_jobs.stream_job import Epoch, StreamJob
 from beam_jobs.stream_options import StreamOptions
-from beam_jobs.stream_start import add_new_partitions, start_reading
 from beam_jobs.topic_reader import TopicReader, open_reader
 from beam_jobs.topic_source import Poll, ReadTopics, lend, take_back
 from beam_jobs.validate import Validate
-from beam_jobs.window_buffer import WindowBuffer
-from beam_jobs.windows import NEVER, AssignWindows, Windowed
+from beam_jobs.windows import AssignWindows
 from stream_prune.errors import RunError
 from stream_prune.minibatch.header import LogHeader
-from stream_prune.minibatch.log import LogWriter, MiniBatchLog, last_commits
-
-METADATA_SECONDS = 5.0
-"""How often the cluster is asked for topics and partitions."""
-
-RETENTION_SECONDS = 60.0
-"""How often the log is asked to remove what need not be kept."""
-
-BAD_SHARE_ROWS = 200_000
-"""A stream's share of bad events is that among about so many last ones."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What a micro-epoch did, and how the job stands after it.
-
-    Attributes:
-        rows: events read.
-        seconds: from the first poll to the end of the commit.
-        commit_seconds: part of it for windows that closed; None if none did.
-        windows: how many closed.
-        committed: end (ms) of the last committed window; None before the first.
-        watermark: event time (ms) that windows close by; None while a partition has none.
-        lag: events in the topics that have not been read, as far as is known.
-        open_rows: rows in open windows.
-        counts: what became of all events so far, over all runs.
-        held_back: partitions are not read because too many rows wait for others.
-        silent_seconds: since the cluster has answered, if it did not when it was asked last.
-    """
-
-    rows: int
-    seconds: float
-    commit_seconds: float | None
-    windows: int
-    committed: int | None
-    watermark: int | None
-    lag: int
-    open_rows: int
-    counts: Reconciliation
-    held_back: bool
-    silent_seconds: float | None
+from stream_prune.minibatch.log import MiniBatchLog
 
 
 class ToWindows(beam.PTransform):  # type: ignore[misc]
@@ -141,7 +94,28 @@ def stream(
         closing(open_reader(options.reading)) as reader,
         closing(log.writer(0)) as writer,
     ):
-        return StreamJob(options, log, writer, reader, to_end).run(stop, progress)
+        job = StreamJob(options, log, writer, reader)
+        if job.log_ended:
+            if to_end:
+                return job.done
+            raise log_has_ended(log)
+        with job.started() as ends, lent(reader) as key:
+            epochs = MicroEpochs(ToWindows(key, options))
+            while not job.ended and not stop():
+                started, held_back = time.monotonic(), job.hold_back()
+                seconds, until = options.epoch_ms / 1000, ends if to_end else None
+                poll = Poll(options.epoch_rows, seconds, until, job.ended_partitions)
+                progress(job.take(epochs.run([poll]), started, held_back))
+        job.check()
+        return job.done
+
+
+def log_has_ended(log: MiniBatchLog) -> RunError:
+    """For a job without an end whose log has one."""
+    return RunError(
+        f"{log.place}: the log has ended: nothing can follow its last window: stream into "
+        "another one"
+    )
 
 
 def create_log(options: StreamOptions) -> MiniBatchLog:
@@ -168,252 +142,6 @@ def create_log(options: StreamOptions) -> MiniBatchLog:
             later["topics"] = list(later["topics"])
             del later["files"]
     return log_of_source(options.log, header, source)
-
-
-class StreamJob:
-    """What becomes of chunks that were read, whichever host reads them: windows, then commits."""
-
-    def __init__(
-        self,
-        options: StreamOptions,
-        log: MiniBatchLog,
-        writer: LogWriter,
-        reader: TopicReader,
-        to_end: bool,
-    ) -> None:
-        self._options, self._reader, self._writer = options, reader, writer
-        self._log = log
-        self._join = _join(options)
-        if self._join is not None:
-            recent = last_commits(log, 0, self._join.delay_ms)
-            writer.keep_states(self._join.restore(recent, log.read_state))
-        self._restored = self._waiting_impressions
-        self._buffer = WindowBuffer(
-            options.window_ms,
-            options.out_of_orderness_ms,
-            (),
-            options.max_jump_ms,
-            writer.last if self._join is None else self._join.source(writer.last),
-            keyed=options.spec.event_key is not None,
-            joined=self._join is not None,
-        )
-        self._done = Reconciliation.of(log)
-        self._before = self._done
-        self.log_ended = writer.last is not None and writer.last.end
-        self._to_end = to_end
-        self._wording = Wording("its partition", options.spec.event_time, options.max_jump_ms)
-        self._taken = 0
-        self._answers = True
-
-    def run(self, stop: Callable[[], bool], progress: Callable[[Epoch], None]) -> Reconciliation:
-        if self.log_ended:
-            if self._to_end:
-                return self._done
-            raise RunError(
-                f"{self._log.place}: the log has ended: nothing can follow its last window: "
-                "stream into another one"
-            )
-        with self.started() as ends, lent(self._reader) as key:
-            epochs = MicroEpochs(ToWindows(key, self._options))
-            while not self.ended and not stop():
-                progress(self._epoch(epochs, ends if self._to_end else None))
-        self.check()
-        return self._done
-
-    @property
-    def ended(self) -> bool:
-        """Every partition was read to its end."""
-        return self._buffer.ended
-
-    @property
-    def positions(self) -> dict[int, int]:
-        """Per partition the offset of the next row."""
-        return {number: p.offset for number, p in self._buffer.partitions.items()}
-
-    def add_new_partitions(self) -> None:
-        """Ask for partitions that topics have got meanwhile."""
-        self._answers = add_new_partitions(self._reader, self._buffer)
-
-    @contextmanager
-    def started(self) -> Iterator[dict[int, int]]:
-        """Find where reading goes on, and what takes the letters; gives each partition's end."""
-        ends = start_reading(
-            self._options, self._reader, self._log, self._writer.last, self._buffer
-        )
-        now = time.monotonic()
-        self._idle = IdlePartitions(self._options.idle, self._options.idle_ms, now)
-        self._asked = self._trimmed = now
-        with self._letters() as letter_topic:
-            self._sink = LogSink(
-                self._writer,
-                self._log.header,
-                self._name,
-                done=self._done,
-                letter_topic=letter_topic,
-            )
-            where = self._log.dead_letters if letter_topic is None else letter_topic.place
-            self._bad = BadShare(
-                self._options.max_bad_share,
-                self._name,
-                where,
-                Reconciliation(),
-                among=BAD_SHARE_ROWS,
-            )
-            yield ends
-
-    @contextmanager
-    def _letters(self) -> Iterator[LetterTopic | None]:
-        topic, last = self._options.letter_topic, self._writer.last
-        if topic is None:
-            yield None
-            return
-        after = -1 if last is None else last.window_end
-        with closing(LetterTopic(self._options.kafka, topic, self._log, after)) as letters:
-            yield letters
-
-    def _name(self, number: int) -> str:
-        topic, partition = self._reader.name(number)
-        return f"{topic}[{partition}]"
-
-    def _epoch(self, epochs: MicroEpochs, ends: Mapping[int, int] | None) -> Epoch:
-        started, options = time.monotonic(), self._options
-        held_back = self._hold_back()
-        ended = frozenset(n for n, p in self._buffer.partitions.items() if p.ended)
-        poll = Poll(options.epoch_rows, options.epoch_ms / 1000, ends, ended)
-        return self.take(epochs.run([poll]), started, held_back)
-
-    def take(
-        self, harvest: Mapping[str, list[Any]], started: float, held_back: bool = False
-    ) -> Epoch:
-        """Put what was read into windows, and commit those that close.
-
-        Args:
-            harvest: by name what :class:`ToWindows` makes: of each partition the next chunks.
-            started: when reading it began (s, of a steady clock).
-            held_back: for what is told.
-
-        Raises:
-            RunError: something read stops the job, or the log can't be written.
-        """
-        buffer, reader = self._buffer, self._reader
-        rows = self._count(harvest)
-        letters = add_epoch(harvest, buffer, self._wording)
-        self._sink.take(letters)
-        self._bad.take(letters, rows)
-        self._check_share()
-        self._settle(harvest)
-        closing_at = time.monotonic()
-        windows = 0
-        closed = buffer.close()
-        for commit in self._sink.commit(
-            closed if self._join is None else self._join.take_all(closed)
-        ):
-            self._done = self._done.plus(commit)
-            windows += 1
-        last = self._writer.last
-        if windows and last is not None:
-            reader.commit({int(name): offset for name, offset in last.closed_at.items()})
-        now = time.monotonic()
-        return Epoch(
-            rows=rows,
-            seconds=now - started,
-            commit_seconds=now - closing_at if windows else None,
-            windows=windows,
-            committed=None if last is None else last.window_end,
-            watermark=None if buffer.watermark == NEVER else buffer.watermark,
-            lag=sum(max(0, (reader.end(n) or 0) - reader.position(n)) for n in buffer.partitions),
-            open_rows=buffer.open_rows,
-            counts=self._done,
-            held_back=held_back,
-            silent_seconds=None if self._answers else self._idle.silence(now),
-        )
-
-    def _hold_back(self) -> bool:
-        """Read no partition further that is ahead of others while too many rows wait for those."""
-        partitions = self._buffer.partitions
-        paused = {number for number, p in partitions.items() if p.ended}
-        too_many = self._buffer.open_rows > self._options.max_open_rows
-        if too_many:
-            slowest = min(p.greatest for p in partitions.values() if not (p.ended or p.left))
-            paused |= {
-                number
-                for number, p in partitions.items()
-                if p.greatest > slowest + self._options.window_ms
-            }
-        self._reader.pause(paused)
-        return too_many
-
-    def _count(self, harvest: Mapping[str, list[Any]]) -> int:
-        """Events of an epoch; those that no earlier run has dealt with are remembered."""
-        rows = 0
-        chunks: list[Windowed] = harvest.get("windowed", [])
-        for chunk in chunks:
-            records = chunk.decoded.records
-            assert records is not None
-            handled = self._buffer.partitions[chunk.decoded.partition].handled
-            rows += len(records.offsets)
-            self._taken += int((records.offsets >= handled).sum())
-        return rows
-
-    def _check_share(self) -> None:
-        try:
-            self._bad.check_recent(at_end=self._buffer.ended)
-        except RunError:
-            self._sink.leave_letters()
-            raise
-
-    def _settle(self, harvest: Mapping[str, list[Any]]) -> None:
-        """What does not happen in every epoch: new partitions, idle ones."""
-        now = time.monotonic()
-        if now - self._asked >= METADATA_SECONDS:
-            self._answers = add_new_partitions(self._reader, self._buffer)
-            if self._answers:
-                self._idle.answered(now)
-            self._asked = time.monotonic()
-        if self._options.retention is not None and now - self._trimmed >= RETENTION_SECONDS:
-            delay = 0 if self._join is None else self._join.delay_ms
-            self._log.trim(self._options.retention, delay)
-            self._trimmed = now
-        got = {
-            c.decoded.partition
-            for c in harvest.get("windowed", [])
-            if len(c.decoded.records.offsets)
-        }
-        caught_up = {
-            number
-            for number in self._buffer.partitions
-            if (end := self._reader.end(number)) is not None
-            and self._reader.position(number) >= end
-        }
-        self._idle.update(self._buffer.partitions, got, caught_up, now, int(time.time() * 1000))
-
-    @property
-    def _waiting_impressions(self) -> int:
-        return 0 if self._join is None else len(self._join.pending)
-
-    def check(self) -> None:
-        """Raises RunError unless every event that was read is accounted for."""
-        committed = self._done.rows - self._before.rows
-        waiting = self._buffer.open_rows + self._sink.waiting + self._waiting_impressions
-        if self._taken + self._buffer.retaken + self._restored != committed + waiting:
-            raise RunError(
-                f"{self._log.place}: {self._taken:,} events were read and "
-                f"{self._buffer.retaken:,} taken up again, but {committed:,} are committed and "
-                f"{waiting:,} wait: this is a fault of the program: keep the log and report it"
-            )
-
-
-def _join(options: StreamOptions) -> Join | None:
-    if options.join is None:
-        return None
-    first = options.clicks_from
-    later = options.conversions_from
-    return Join(
-        options.window_ms,
-        options.join,
-        lambda numbers: numbers >= first,
-        is_conversion=None if later is None else lambda numbers: numbers >= later,
-    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from beam_jobs.cluster.parcel import Parcel
 from beam_jobs.cluster.readings import Readings
 from beam_jobs.dead_letters import INVALID, UNDECODABLE, Letter
 from beam_jobs.log_source import UNREADABLE
-from beam_jobs.stream import StreamJob
+from beam_jobs.stream_job import StreamJob
 from beam_jobs.stream_options import StreamOptions
 from beam_jobs.topic_reader import open_reader
 from beam_jobs.validate import Validated
@@ -48,7 +48,7 @@ class Committer:
             opened.enter_context(closing(self._heard))
             writer = log.writer(0)
             opened.enter_context(closing(writer))
-            self._job = StreamJob(options, log, writer, self._heard, to_end)
+            self._job = StreamJob(options, log, writer, self._heard)
             if self._job.log_ended:
                 self.reading = 0
             else:

@@ -18,7 +18,8 @@ from beam_jobs.cluster.readings import say_stopped, stopped
 from beam_jobs.cluster.runner_flags import JOB_ENDPOINT, expect_job_servers_flags, runner_flags
 from beam_jobs.cluster.write_log import WriteLog
 from beam_jobs.sink import Reconciliation
-from beam_jobs.stream import Epoch, create_log
+from beam_jobs.stream import create_log, log_has_ended
+from beam_jobs.stream_job import Epoch
 from beam_jobs.stream_options import FLINK, StreamOptions
 from beam_jobs.topic_reader import TopicReader, no_broker, open_reader
 from stream_prune.errors import RunError
@@ -52,10 +53,7 @@ def stream_on_cluster(
     if told.ended:
         if to_end:
             return told.done
-        raise RunError(
-            f"{log.place}: the log has ended: nothing can follow its last window: stream into "
-            "another one"
-        )
+        raise log_has_ended(log)
     with closing(open_reader(options.reading)) as client:
         if client.partitions() is None:
             raise no_broker(options.kafka, "no metadata")

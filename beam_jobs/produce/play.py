@@ -18,10 +18,11 @@ from beam_jobs.kafka_settings import KafkaSettings
 from beam_jobs.produce.ledger import Ledger
 from beam_jobs.produce.log import PlayedLog, Stretch
 from beam_jobs.produce.messages import MessageWriter, cut_short, keys_of, partitions_of
+from beam_jobs.produce.open_sender import open_sender
 from beam_jobs.produce.options import ProduceOptions
 from beam_jobs.produce.pace import due_by_rate, due_by_speed
 from beam_jobs.produce.plan import CORRUPT, INVALID, KINDS, Plan, Planner
-from beam_jobs.produce.senders import Sender, open_sender
+from beam_jobs.produce.sender import Sender
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from beam_jobs.decode import decode
 from beam_jobs.epoch_results import Wording, add_epoch
 from beam_jobs.sink import LogSink
-from beam_jobs.stream import Epoch, create_log, stream
+from beam_jobs.stream import create_log, stream
+from beam_jobs.stream_job import Epoch
 from beam_jobs.stream_options import StreamOptions
 from beam_jobs.stream_start import start_reading
 from beam_jobs.topic_reader import open_reader

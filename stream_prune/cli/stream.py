@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from beam_jobs.sink import Reconciliation
-    from beam_jobs.stream import Epoch
+    from beam_jobs.stream_job import Epoch
     from beam_jobs.stream_options import StreamOptions
     from stream_prune.cli.stream_config import StreamConfig
 

@@ -10,7 +10,8 @@ from kafka import KafkaProducer
 from streams import kept
 
 from beam_jobs.local_kafka import LocalKafka
-from beam_jobs.stream import Epoch, stream
+from beam_jobs.stream import stream
+from beam_jobs.stream_job import Epoch
 from beam_jobs.stream_options import StreamOptions
 
 

@@ -212,7 +212,7 @@ def test_a_log_that_avro_cannot_hold_says_which_column(
 def test_without_a_broker_it_says_where_none_is(
     files: tuple[Path, ...], client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beam_jobs.produce.senders.ANSWER_S", 0.5)
+    monkeypatch.setattr("beam_jobs.produce.waits.ANSWER_S", 0.5)
     kafka = KafkaSettings("127.0.0.1:1", ("t",), client)
     log = PlayedLog(FileSource(files), SPEC)
     with pytest.raises(RunError, match=r"127.0.0.1:1: .*see that a broker runs there"):
@@ -224,7 +224,7 @@ def test_without_a_broker_it_says_where_none_is(
 def test_a_broker_that_goes_away_while_a_log_is_played_is_named(
     files: tuple[Path, ...], client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beam_jobs.produce.senders.WAIT_S", 1.0)
+    monkeypatch.setattr("beam_jobs.produce.waits.WAIT_S", 1.0)
     options = ProduceOptions(format="json", rate=2_000.0)
     with (
         LocalKafka(tmp_path / "kafka") as gone,

@@ -25,12 +25,13 @@ from streams import (
     windows,
 )
 
-from beam_jobs import stream as job
 from beam_jobs.decode import Formats
 from beam_jobs.kafka_settings import KafkaSettings
 from beam_jobs.local_kafka import LocalKafka
 from beam_jobs.produce.options import Faults, Idle
-from beam_jobs.stream import Epoch, stream
+from beam_jobs.stream import stream
+from beam_jobs.stream_job import Epoch
+from beam_jobs.stream_options import StreamOptions
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.minibatch.open_log import open_log
 from stream_prune.minibatch.place import KafkaPlace
@@ -257,7 +258,7 @@ def test_no_broker_and_wrong_settings_are_told_without_secrets(
 
 def test_other_runners_and_missing_schemas_are_refused(tmp_path: Path) -> None:
     kafka = KafkaSettings("127.0.0.1:9", ("t",))
-    given = job.StreamOptions(kafka=kafka, spec=SPEC, log=tmp_path / "log", window_ms=WINDOW)
+    given = StreamOptions(kafka=kafka, spec=SPEC, log=tmp_path / "log", window_ms=WINDOW)
     with pytest.raises(ConfigError, match=r"stream\.runner = 'PrismRunner': is refused: .*lose"):
         replace(given, runner="PrismRunner")
     with pytest.raises(ConfigError, match=r"source\.avro: is missing"):

@@ -20,11 +20,12 @@ from running_job import Running
 from streams import fill, forms, kept, letters_in_folder, options, reconcile, windows
 
 from beam_jobs import avro_schemas
-from beam_jobs import stream as job
+from beam_jobs import stream_job as job
 from beam_jobs.avro_format import AvroFormat
 from beam_jobs.decode import Formats
 from beam_jobs.local_kafka import LocalKafka
-from beam_jobs.stream import Epoch, stream
+from beam_jobs.stream import stream
+from beam_jobs.stream_job import Epoch
 from stream_prune.errors import RunError
 
 NewTopic = Callable[..., str]

@@ -13,9 +13,10 @@ from kafka.admin import NewPartitions
 from running_job import Running, send
 from streams import SLACK, WINDOW, kept, options
 
-from beam_jobs import stream as job
+from beam_jobs import stream_job as job
 from beam_jobs.local_kafka import LocalKafka
-from beam_jobs.stream import Epoch, stream
+from beam_jobs.stream import stream
+from beam_jobs.stream_job import Epoch
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.minibatch.folder_log import FolderLog
 

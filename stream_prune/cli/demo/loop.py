@@ -166,7 +166,7 @@ def broker_with_topic(folder: Path, config: EventsConfig) -> Iterator[LocalKafka
     from dataclasses import replace
 
     from beam_jobs.local_kafka import LocalKafka
-    from beam_jobs.produce.senders import open_sender
+    from beam_jobs.produce.open_sender import open_sender
 
     if config.source is None or config.source.kafka is None:
         raise ConfigError("source.kafka: is missing: name the topics")
