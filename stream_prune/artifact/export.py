@@ -50,13 +50,18 @@ def snapshot(head: nn.Module) -> nn.Module:
 
 
 def export_head(
-    head: nn.Module, dense: Tensor, emb: Tensor, folder: Path
+    head: nn.Module,
+    dense: Tensor,
+    emb: Tensor,
+    folder: Path,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> tuple[PackedCard, ...]:
     """Write ``head.safetensors`` and ``head.onnx`` (inputs ``dense``, ``emb``; output ``logit``).
 
     Args:
         head: in eval mode; maps dense [B, N] and emb [B, F, D] to logits [B].
         dense, emb: an example of two rows or more; the batch size is dynamic in the graph.
+        beside: further tensors for ``head.safetensors``, which the graph does not know.
 
     Returns:
         What was packed.
@@ -66,6 +71,7 @@ def export_head(
     stored = {name: value for name, value in state.items() if name not in packed}
     for name, parts in packed.items():
         stored |= {part_name(name, part): value for part, value in parts.items()}
+    stored |= {name: value.cpu().contiguous() for name, value in (beside or {}).items()}
     with system_errors():
         save_file(stored, folder / HEAD)
     batch = torch.export.Dim("batch")

@@ -5,7 +5,8 @@ An artifact is one flat folder::
     manifest.json       format, name, time of writing; size and SHA-256 of every other file
     model.json          structure, plan, tables, feature specification, metrics, lineage
     head.safetensors    the head's weights and buffers; a matrix that is mostly zero as a bit for
-                        each weight and the others' values (model.json names it under "packed")
+                        each weight and the others' values (model.json names it under "packed");
+                        projections of tables whose rows are narrower than the model reads
     head.onnx           the head's graph; its weights are references into head.safetensors
     tables.safetensors  one [cold + rows, ...] tensor a table: the cold rows, then the k-th
                         id's; float32, float16, or bytes (see stored_rows.py)

@@ -26,7 +26,8 @@ class TableCard:
     """One embedding table: ``rows`` of its ``capacity`` are owned by ids, ``cold`` by all others.
 
     ``combine`` (mean or sum) makes one vector of a bag's; of a bag longer than ``most_values`` the
-    last values count.
+    last values count. ``dim`` is the rows' width where it is less than the model's: the head's file
+    has a projection to that, and a row is multiplied by it when it is looked up.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TableCard:
     cold: int = 1
     combine: str = "mean"
     most_values: int | None = None
+    dim: int | None = None
 
 
 @dataclass(frozen=True)

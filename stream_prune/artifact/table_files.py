@@ -37,6 +37,15 @@ def write_tables(folder: Path, rows: Mapping[str, Stored], ids: Mapping[str, Ids
     write_arrow(folder / IDS, pa.table(columns))
 
 
+def projection_name(table: str) -> str:
+    """What ``head.safetensors`` calls the projection [w, D] of a table whose rows are narrow.
+
+    No other tensor there has such a name: of those with a bar only parts of packed ones end in a
+    part's name.
+    """
+    return f"tables|{table}|projection"
+
+
 def write_arrow(path: Path, table: pa.Table) -> None:
     """Write an Arrow file."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:

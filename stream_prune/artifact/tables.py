@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from stream_prune.artifact.format import IDS, TABLES
 from stream_prune.artifact.inputs import Inputs
 from stream_prune.artifact.model_card import ModelCard
+from stream_prune.artifact.narrow_rows import NarrowRows, read_projections
 from stream_prune.artifact.row_index import RowIndex
 from stream_prune.artifact.stored_rows import StoredRows
 from stream_prune.embedding.bag_cap import last_values
@@ -23,11 +24,11 @@ Floats = npt.NDArray[np.float32]
 
 
 class ArtifactTables:
-    """The rows of F tables of dimension D, found by their ids.
+    """The rows of F tables, found by their ids, as embeddings of dimension D.
 
     Args:
         index: where the row of an id is.
-        rows: the rows, one table after another.
+        rows: the rows of all tables, one table after another.
         means: of each table [F], whether bags are averaged; those of others are summed.
         most: of each table [F], how many values of a bag count, the last ones; None: all.
     """
@@ -35,7 +36,7 @@ class ArtifactTables:
     def __init__(
         self,
         index: RowIndex,
-        rows: StoredRows,
+        rows: StoredRows | NarrowRows,
         means: Sequence[bool],
         most: Sequence[int | None],
     ) -> None:
@@ -71,7 +72,13 @@ class ArtifactTables:
                     f"{folder / IDS}: table {table.name!r}: there are no {table.rows} ascending ids"
                 )
         try:
-            rows = StoredRows([stored[table.name] for table in card.tables], card.numbers, card.dim)
+            tables = [stored[table.name] for table in card.tables]
+            rows: StoredRows | NarrowRows
+            if any(table.dim is not None for table in card.tables):
+                found = read_projections(folder, card.tables, card.dim)
+                rows = NarrowRows(tables, card.tables, card.numbers, card.dim, found)
+            else:
+                rows = StoredRows(tables, card.numbers, card.dim)
         except RunError as error:
             raise RunError(f"{folder / TABLES}: {error}") from None
         known = [ids[table.name] for table in card.tables]

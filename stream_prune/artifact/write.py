@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stream_prune.artifact.config import ArtifactConfig
 from stream_prune.artifact.export import export_head, snapshot
@@ -25,8 +25,8 @@ from stream_prune.artifact.requests import RequestEncoder
 from stream_prune.artifact.rounding import Logits, difference, ne_lost, probes, tolerance
 from stream_prune.artifact.scorer import Scorer
 from stream_prune.artifact.stored_rows import store
-from stream_prune.artifact.table_files import write_arrow, write_tables
-from stream_prune.embedding import EmbeddingTables
+from stream_prune.artifact.table_files import projection_name, write_arrow, write_tables
+from stream_prune.embedding.widths import Tables, TablesOfWidths
 from stream_prune.encoding import encode
 from stream_prune.errors import ConfigError, RunError
 from stream_prune.features import FeatureSpec
@@ -43,7 +43,7 @@ def write(
     *,
     name: str,
     head: nn.Module,
-    tables: EmbeddingTables,
+    tables: Tables,
     spec: FeatureSpec,
     plan: Plan | None,
     example: pa.Table,
@@ -88,7 +88,11 @@ def write(
     logits = exact(inputs)
     with appearing(folder) as draft:
         packed = export_head(
-            frozen, torch.zeros(2, len(spec.dense)), torch.zeros(2, len(columns), tables.dim), draft
+            frozen,
+            torch.zeros(2, len(spec.dense)),
+            torch.zeros(2, len(columns), tables.dim),
+            draft,
+            _projections(tables),
         )
         cards = _write_tables(draft, tables, config.rows)
         card = ModelCard(
@@ -123,7 +127,7 @@ def _with_cost(
     scorer: Scorer,
     exact: Logits,
     example: Inputs,
-    tables: EmbeddingTables,
+    tables: Tables,
     config: ArtifactConfig,
     judged: Iterable[MiniBatch],
 ) -> ModelCard:
@@ -156,7 +160,7 @@ def _usable(example: pa.Table, spec: FeatureSpec) -> tuple[pa.Table, Inputs]:
     return rows, RequestEncoder(spec)(rows)
 
 
-def _torch_logits(head: nn.Module, tables: EmbeddingTables, inputs: Inputs) -> Floats:
+def _torch_logits(head: nn.Module, tables: Tables, inputs: Inputs) -> Floats:
     """What the trainer's own modules give: float32 [B]."""
     bags = [np.arange(inputs.rows + 1) if o is None else o for o in inputs.bounds]
     begins = np.cumsum([0, *inputs.lengths])
@@ -170,7 +174,15 @@ def _torch_logits(head: nn.Module, tables: EmbeddingTables, inputs: Inputs) -> F
     return array
 
 
-def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[TableCard, ...]:
+def _projections(tables: Tables) -> dict[str, Tensor]:
+    """Of the narrow tables, by their names in the head's file."""
+    if not isinstance(tables, TablesOfWidths):
+        return {}
+    found = {projection_name(name): tables.projection(name) for name in tables.tables}
+    return {name: weight for name, weight in found.items() if weight is not None}
+
+
+def _write_tables(folder: Path, tables: Tables, numbers: str) -> tuple[TableCard, ...]:
     """Rows in the order of their ids, so that the same rows give the same bytes."""
     weights, ids, cards = {}, {}, []
     for name, table in tables.tables.items():
@@ -183,7 +195,8 @@ def _write_tables(folder: Path, tables: EmbeddingTables, numbers: str) -> tuple[
             raise RunError(f"table {name!r}: {error}") from None
         ids[name] = known[order]
         bags = (table.combine, table.most_values)
-        cards.append(TableCard(name, table.capacity, len(known), table.cold_rows, *bags))
+        width = table.dim if table.dim < tables.dim else None
+        cards.append(TableCard(name, table.capacity, len(known), table.cold_rows, *bags, width))
     write_tables(folder, weights, ids)
     return tuple(cards)
 

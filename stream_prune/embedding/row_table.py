@@ -42,6 +42,11 @@ class RowTable:
         return int(self._owner.cache.rows.used[self._index])
 
     @property
+    def dim(self) -> int:
+        """Width of a row, which may be less than the model's."""
+        return self._owner.dim
+
+    @property
     def bytes_per_row(self) -> int:
         """Weight and optimizer state of a row, in bytes."""
         return 4 * (self._owner.dim + 1)

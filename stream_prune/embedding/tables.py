@@ -110,6 +110,12 @@ class EmbeddingTables(nn.Module):
         """The same with its releases, optimizer and place, for people."""
         return f"{self._back_end.description} on {self.weight.device.type}"
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of rows, accumulators and ids."""
+        rows = self.weight.numel() + self.accumulator.numel()
+        return 4 * rows + sum(array.nbytes for array in self.cache.arrays().values())
+
     def _cold(self, table: int) -> tuple[int, int]:
         rows = self.cache.shared(table)
         return rows.start, rows.stop
@@ -179,6 +185,10 @@ class EmbeddingTables(nn.Module):
         rows, ends, share = (torch.from_numpy(array).to(device) for array in bags)
         return Pooled(rows, ends, share, found.layout)
 
+    def learnable(self, ids: I64, offsets: I64 | None = None) -> Tensor:
+        """:meth:`admit`, then :meth:`read`."""
+        return self.read(self.admit(ids, offsets))
+
     def step(self) -> None:
         """Apply the gradients of every backward pass since the last step, summed, in one update.
 
@@ -194,6 +204,10 @@ class EmbeddingTables(nn.Module):
     def finite(self) -> bool:
         """Whether all gradients that wait for :meth:`step` are finite."""
         return self._gradients.finite()
+
+    def weights_finite(self) -> bool:
+        """Whether all rows are finite."""
+        return bool(torch.isfinite(self.weight).all())
 
     def discard(self) -> None:
         """Forget the gradients that wait for :meth:`step`."""

@@ -13,6 +13,7 @@ from torch.optim import Adagrad, Adam, Optimizer
 from stream_prune.drift.monitor import DriftMonitor
 from stream_prune.embedding.config import TableConfig
 from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.embedding.widths import Tables, TablesOfWidths, check_widths
 from stream_prune.errors import ConfigError
 from stream_prune.features import FeatureSpec
 from stream_prune.sparsity.controller import SparsityController
@@ -63,6 +64,7 @@ def table_configs(config: TrainingConfig, spec: FeatureSpec) -> list[TableConfig
             raise ConfigError(
                 f"tables.{key}.{name}: no such categorical column; there are: {', '.join(columns)}"
             )
+    check_widths(columns, config.model.dim, settings.dims, settings.backend)
     return [
         TableConfig(
             name=name,
@@ -93,7 +95,8 @@ def build(config: TrainingConfig, spec: FeatureSpec) -> Learner:
     device = resolve_device(config.device)
     head = _head(config, spec).to(device).eval()  # learning is what puts it into training mode
     tables = _tables(config, spec, device)
-    optimizer = _optimizer(config.optimizer, head, device)
+    parameters = [*head.parameters(), *tables.parameters()]  # rows are none of them
+    optimizer = _optimizer(config.optimizer, parameters, device)
     example = _example(config, spec, device)
     cost = dense_cost(head, Example(example))
     shadow = _shadow(config, spec, tables, device, example)
@@ -161,20 +164,24 @@ def _head(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
         return config.model.build_head(len(spec.dense), len(spec.categorical))
 
 
-def _tables(config: TrainingConfig, spec: FeatureSpec, device: torch.device) -> EmbeddingTables:
+def _tables(config: TrainingConfig, spec: FeatureSpec, device: torch.device) -> Tables:
     given: dict[str, Any] = {"eps": config.optimizer.eps, "init_std": config.tables.init_std}
-    return EmbeddingTables(
-        table_configs(config, spec),
-        dim=config.model.dim,
-        lr=config.optimizer.rows_lr,
-        seed=part_seed(config.seed, "tables"),
-        device=device,
-        backend=config.tables.backend,
+    given = {
+        "lr": config.optimizer.rows_lr,
+        "seed": part_seed(config.seed, "tables"),
+        "device": device,
+        "backend": config.tables.backend,
         **{name: value for name, value in given.items() if value is not None},
-    )
+    }
+    tables, dim, dims = table_configs(config, spec), config.model.dim, config.tables.dims
+    if any(width != dim for width in dims.values()):
+        return TablesOfWidths(tables, dim, dims, **given)
+    return EmbeddingTables(tables, dim, **given)
 
 
-def _optimizer(config: OptimizerConfig, head: nn.Module, device: torch.device) -> Optimizer:
+def _optimizer(
+    config: OptimizerConfig, parameters: list[nn.Parameter], device: torch.device
+) -> Optimizer:
     kind: type[Adam] | type[Adagrad] = Adam if config.name == "adam" else Adagrad
     # One kernel for the whole update, which costs a small model as much as the forward otherwise;
     # Adagrad has one on the CPU only.
@@ -182,7 +189,7 @@ def _optimizer(config: OptimizerConfig, head: nn.Module, device: torch.device) -
     settings: dict[str, Any] = {"lr": config.lr, "fused": fused}
     if config.eps is not None:
         settings["eps"] = config.eps
-    return kind(head.parameters(), **settings)
+    return kind(parameters, **settings)
 
 
 def _example(
@@ -200,7 +207,7 @@ def _controller(
     config: TrainingConfig,
     head: nn.Module,
     optimizer: Optimizer,
-    tables: EmbeddingTables,
+    tables: Tables,
     example: tuple[Tensor, Tensor],
     twin: Twin | None,
     monitor: DriftMonitor | None,
@@ -236,7 +243,7 @@ def _controller(
 def _shadow(
     config: TrainingConfig,
     spec: FeatureSpec,
-    tables: EmbeddingTables,
+    tables: Tables,
     device: torch.device,
     example: tuple[Tensor, Tensor],
 ) -> Shadow | None:
@@ -244,7 +251,7 @@ def _shadow(
     if config.sparsity is None or not isinstance(config.sparsity.build_policy(), DerivingPolicy):
         return None
     head = _head(config, spec).to(device).eval()
-    optimizer = _optimizer(config.optimizer, head, device)
+    optimizer = _optimizer(config.optimizer, list(head.parameters()), device)
     guard = FiniteSteps(head, optimizer, MAX_DROPPED_STEPS)
     dense, rows = example
     cost = dense_cost(head, Example((dense, rows.detach())))  # it trains no rows

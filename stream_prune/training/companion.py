@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.embedding.widths import Tables
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.groups import named_tensors
 from stream_prune.stateful import Stateful
@@ -54,7 +54,7 @@ class Companion(Protocol):
         """One step on a labelled batch, before the deployed model learns it."""
         ...
 
-    def end_window(self, deployed: EmbeddingTables) -> None:
+    def end_window(self, deployed: Tables) -> None:
         """A window has been learned; ``deployed`` has the capacities of that moment."""
         ...
 

@@ -60,6 +60,8 @@ class TablesConfig:
             The look-ups that a run reports are of all values.
         combine: mean or sum: how the vectors of a bag become one.
         combines: the same by column, for columns that differ.
+        dims: width of the rows by column, for columns whose rows are narrower than ``model.dim``;
+            a learned projection brings them to it.
         backend: flat, or fbgemm (the extra of that name).
         init_std: standard deviation of the initial weights; None: the tables' own default.
     """
@@ -76,12 +78,14 @@ class TablesConfig:
     most_values: int | None = None
     combine: str = "mean"
     combines: Mapping[str, str] = field(default_factory=dict)
+    dims: Mapping[str, int] = field(default_factory=dict)
     backend: str = "flat"
     init_std: float | None = None
 
     def __post_init__(self) -> None:
         at_least(0, default_capacity=self.default_capacity)
         at_least(0, **{f"capacity.{column}": rows for column, rows in self.capacity.items()})
+        at_least(1, **{f"dims.{column}": width for column, width in self.dims.items()})
         at_least(1, admission=self.admission, half_life=self.half_life, hysteresis=self.hysteresis)
         at_least(0, cold_share=self.cold_share, waiting=self.waiting)
         one_of(BACK_ENDS, backend=self.backend)
@@ -186,6 +190,11 @@ class TrainingConfig:
         one_of(("float32", "bfloat16"), precision=self.precision)
         if self.elements is not None and self.sparsity is not None:
             raise ConfigError("elements: go without `sparsity`: a model is compacted or masked")
+        for column, width in self.tables.dims.items():
+            if width > self.model.dim:
+                raise ConfigError(
+                    f"tables.dims.{column} = {width}: must be at most model.dim, {self.model.dim}"
+                )
         policy = None if self.sparsity is None else self.sparsity.policy
         if policy == "rate_on_drift" and self.drift is None:
             raise ConfigError("sparsity.policy = 'rate_on_drift': acts on alarms: add `drift`")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.embedding.widths import Tables
 from stream_prune.errors import ConfigError, DivergedError
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.budget import Budget
@@ -59,7 +59,7 @@ class Control:
                 self._give_up(batch, str(error))
         return None
 
-    def end_window(self, deployed: EmbeddingTables) -> None:
+    def end_window(self, deployed: Tables) -> None:
         self.learner.end_window()
         same_rows(self.learner.tables, deployed)
 
@@ -102,7 +102,7 @@ class Control:
         self.failed = f"given up at event time {at}: {reason}: lower control.lr"
 
 
-def same_rows(tables: EmbeddingTables, others: EmbeddingTables) -> None:
+def same_rows(tables: Tables, others: Tables) -> None:
     """Bring tables to the capacities of others."""
     wanted = {name: table.capacity for name, table in others.tables.items()}
     moved = {n: rows for n, rows in wanted.items() if tables.tables[n].capacity != rows}

@@ -49,11 +49,12 @@ def now(learner: Learner, cost: Cost) -> Figures:
 
 def end(learner: Learner, cost: Cost) -> Figures:
     """The model at the end beside the dense one."""
-    rows = sum(table.capacity + 1 for table in learner.tables.tables.values())
+    tables = learner.tables
+    rows = sum((table.capacity + 1) * table.dim for table in tables.tables.values())
     return {
         **now(learner, cost),
         **_dense(learner),
-        "embedding_parameters": rows * learner.tables.dim,
+        "embedding_parameters": rows + sum(p.numel() for p in tables.parameters()),
         "device": learner.device.type,
         "memory_bytes": memory(learner),
         **held(learner),
@@ -88,26 +89,26 @@ def with_lookups(learner: Learner, figures: Figures) -> Figures:
     """The mean MACs with the embedding look-ups: D for every id read, thrice that for one learned.
 
     A look-up is the product of a one-hot vector and its table; of that product only the row is
-    computed.
+    computed. Narrow rows are counted at the full D, and their projections besides.
     """
     told: Figures = {}
     per_lookup = {"inference": learner.tables.dim, "training": LOOKUP_PRODUCTS * learner.tables.dim}
     for use, products in per_lookup.items():
         macs, lookups = figures[f"mean_macs_{use}"], figures["mean_lookups"]
-        total = None if macs is None else macs + products * lookups
+        projected = sum(p.numel() for p in learner.tables.parameters())
+        projected *= 1 if use == "inference" else LOOKUP_PRODUCTS
+        total = None if macs is None else macs + products * lookups + projected
         told[f"mean_macs_{use}_with_lookups"] = total
     return told
 
 
 def memory(learner: Learner) -> Figures:
     """Bytes that the model takes: the dense part, its optimizer's state, rows with their ids."""
-    tables = learner.tables
     state = [value for each in learner.optimizer.state.values() for value in each.values()]
-    rows = sum(array.nbytes for array in tables.cache.arrays().values())
     return {
         "dense": _bytes(learner.head.parameters()),
         "optimizer": _bytes(value for value in state if isinstance(value, torch.Tensor)),
-        "rows": rows + _bytes((tables.weight, tables.accumulator)),
+        "rows": learner.tables.nbytes,
     }
 
 

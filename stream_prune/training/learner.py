@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Optimizer
 
 from stream_prune.drift.monitor import DriftMonitor
-from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.embedding.widths import Tables
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.cost import Cost
 from stream_prune.sparsity.events import Event
@@ -69,7 +69,7 @@ class Learner:
     Attributes:
         tables: the embedding tables; ``[F*B] ids -> [B, F, D]``.
         head: ``(dense [B, N], embeddings [B, F, D]) -> logits [B]``.
-        optimizer: of the head; the tables bring their own.
+        optimizer: of the head, and of narrow tables' projections; rows bring their own.
         controller: keeps the head and the tables small, or the head sparse; None: dense.
         device: where both live.
         dense_cost: the full head's cost per example.
@@ -83,7 +83,7 @@ class Learner:
             labels and scores.
     """
 
-    tables: EmbeddingTables
+    tables: Tables
     head: nn.Module
     optimizer: Optimizer
     controller: Controller | None
@@ -121,7 +121,7 @@ class Learner:
         """
         if not self.head.training:
             self.head.train()
-        rows = self.tables.read(self.tables.admit(batch.ids, batch.offsets))
+        rows = self.tables.learnable(batch.ids, batch.offsets)
         logits = self._logits(batch, rows)
         loss = binary_cross_entropy_with_logits(logits, self._move(batch.label))
         if soft_targets is not None:
@@ -210,7 +210,7 @@ class Learner:
     def not_finite(self) -> str:
         """Where the method's models hold values that are not finite, in words; empty: nowhere."""
         found = not_finite(self.head, "the head")
-        if not found and not bool(torch.isfinite(self.tables.weight).all()):
+        if not found and not self.tables.weights_finite():
             found = "the embedding tables"
         if not found and self.companion is not None:
             found = self.companion.not_finite()

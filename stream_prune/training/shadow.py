@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from stream_prune.embedding.tables import EmbeddingTables
+from stream_prune.embedding.widths import Tables
 from stream_prune.errors import DivergedError
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.cost import Cost
@@ -43,7 +43,7 @@ class Shadow:
 
     twin: Twin
     guard: FiniteSteps
-    tables: EmbeddingTables
+    tables: Tables
     device: torch.device
     cost: Cost
     lr: float
@@ -74,7 +74,7 @@ class Shadow:
         weight = self.soft_weight()
         return SoftTargets(torch.sigmoid(logits.detach()), weight) if weight else None
 
-    def end_window(self, deployed: EmbeddingTables) -> None:
+    def end_window(self, deployed: Tables) -> None:
         """Nothing: its tables are the deployed ones."""
 
     def slow_down(self, multiplier: float) -> None:

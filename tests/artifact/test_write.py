@@ -87,10 +87,10 @@ def test_an_existing_folder_is_left_alone(model, tmp_path):
 
 
 def test_a_model_that_came_out_wrong_is_not_written(model, tmp_path, monkeypatch):
-    def wrong(head, dense, emb, folder):
+    def wrong(head, dense, emb, folder, beside):
         with torch.no_grad():
             next(p for n, p in head.named_parameters() if n.endswith("bias")).add_(0.5)
-        return export.export_head(head, dense, emb, folder)
+        return export.export_head(head, dense, emb, folder, beside)
 
     monkeypatch.setattr("stream_prune.artifact.write.export_head", wrong)
     with pytest.raises(RunError, match="differs from the live one"):
