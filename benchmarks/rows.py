@@ -1,7 +1,7 @@
 """Rows that follow the stream beside fixed ones, hashed ones and all of them.
 
     python benchmarks/rows.py [--quick] [--json FILE] [--work FOLDER] [--logs A,B]
-                              [--contenders A,B] [--options] [--caches]
+                              [--contenders A,B] [--options] [--caches] [--widths]
 
 On the flights, MovieLens 100K and a synthetic click log whose ids are born and die. Columns of more
 than 256 ids get 20 % or 5 % of the rows that the full run uses (a row for every id ever seen).
@@ -18,7 +18,9 @@ What maturity and churn count in ``adaptive`` was chosen on MovieLens 100K alone
 seed, in two rounds with a change of the rule between them (docs/embeddings.md). Runs that are
 finished are kept in the work folder; start it again to go on. ``--options`` adds fixed half-lives
 and other settings beside the learned ones, ``--caches`` what well-known cache policies would find
-of the first columns that are cut (minutes, without training).
+of the first columns that are cut (minutes, without training). ``--widths`` adds narrow rows, and as
+many more of them as take the bytes of a quarter of the full ones (of the artifact: float32 and an
+id of 8 bytes a row).
 ``--quick``: MovieLens 100K, one seed.
 """
 
@@ -30,6 +32,7 @@ from pathlib import Path
 import torch
 from compare_rows.caches import compared
 from compare_rows.contenders import CONTENDERS, FULL, OPTIONS, Contender
+from compare_rows.narrow import WIDTHS
 from compare_rows.streams import LOGS, read
 from compare_rows.study import SEARCH_SEED, Cell, study
 from record import Figure, finish, parser
@@ -58,6 +61,10 @@ def main() -> None:
                 found[log.name, share, contender.name] = study(
                     stream, contender, share, seeds, options.work / "runs", say
                 )
+        for contender in WIDTHS if options.widths else ():
+            found[log.name, contender.share, contender.name] = study(
+                stream, contender, contender.share, seeds, options.work / "runs", say
+            )
     finish(
         figures(found),
         options.json,
@@ -85,6 +92,7 @@ def arguments():  # type: ignore[no-untyped-def]
     own.add_argument("--contenders", default="", help="these contenders alone, by commas")
     own.add_argument("--options", action="store_true", help="other settings of adaptive, too")
     own.add_argument("--caches", action="store_true", help="cache policies' coverage, too")
+    own.add_argument("--widths", action="store_true", help="narrow rows, too")
     return own.parse_args()
 
 

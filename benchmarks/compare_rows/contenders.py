@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_prune.embedding import EmbeddingTables, TableConfig
 from stream_prune.embedding.config import HALF_LIVES
+from stream_prune.embedding.widths import TablesOfWidths
 from stream_prune.minibatch.batch import MiniBatch
 from stream_prune.sparsity.budget import Budget
 from stream_prune.sparsity.rows import allotted
@@ -39,7 +40,7 @@ class Contender:
 
     def tables(
         self, columns: list[str], distinct: tuple[int, ...], share: float, lr: float, seed: int
-    ) -> EmbeddingTables:
+    ) -> EmbeddingTables | TablesOfWidths:
         """The tables as they begin."""
         sizes = distinct if self.starts_full else self.capacities(distinct, share)
         configs = [
@@ -55,7 +56,11 @@ class Contender:
         return tuple(ids if ids <= WHOLE else int(share * ids) for ids in distinct)
 
     def cut(
-        self, tables: EmbeddingTables, columns: list[str], distinct: tuple[int, ...], share: float
+        self,
+        tables: EmbeddingTables | TablesOfWidths,
+        columns: list[str],
+        distinct: tuple[int, ...],
+        share: float,
     ) -> None:
         """Bring tables to their share of the rows, or to a better split of the same total."""
         kept = dict(zip(columns, self.capacities(distinct, share), strict=True))

@@ -88,6 +88,9 @@ def run(stream: Stream, contender: Contender, share: float, factor: float, seed:
     columns = [column.name for column in stream.spec.categorical]
     tables = contender.tables(columns, stream.distinct, share, factor * ROWS_LR, seed)
     learner.tables = tables
+    projections = list(tables.parameters())
+    if projections:
+        learner.optimizer.add_param_group({"params": projections})
     scores, labels, most, evictions = [], [], 0, 0
     for place, given in enumerate(stream.batches):
         if place == stream.warm_up:
