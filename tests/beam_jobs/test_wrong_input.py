@@ -158,7 +158,9 @@ def test_one_wild_event_time_is_a_dead_letter_and_disturbs_no_other_row(tmp_path
 
 def test_a_pause_longer_than_max_jump_stops_the_job_and_names_the_bound(tmp_path: Path) -> None:
     day = 86_400_000
-    files = write(tmp_path / "in", clicks([0, 1, 40 * day, 41 * day]))
+    start = 16_000 * day  # in 2013
+    times = [start, start + 1, start + 40 * day, start + 41 * day]
+    files = write(tmp_path / "in", clicks(times))
     with pytest.raises(
         RunError, match=r"row 3: .*40 days after .*windows\.max_jump allows 30 days"
     ):
