@@ -9,6 +9,7 @@ it was seen to lose rows.
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -57,6 +58,8 @@ class MicroEpochs:
         self._pipeline = pipeline.to_runner_api(
             default_environment=EmbeddedPythonEnvironment.default()
         )
+        # Made by Beam for transforms of other languages; a pipeline that is run here removes it.
+        shutil.rmtree(pipeline.local_tempdir)
 
     def run(self, ranges: Sequence[Any]) -> dict[str, list[Any]]:
         """Run one epoch; returns the elements of each named collection, in no particular order."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,12 @@ class Twice(beam.PTransform):
         return {"rows": ranges | beam.Map(lambda r: r.rows * 2), "all": ranges}
 
 
-def test_epochs_run_one_after_the_other_over_their_own_ranges() -> None:
+def test_epochs_run_one_after_the_other_over_their_own_ranges_and_leave_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     epochs, others = MicroEpochs(Twice()), MicroEpochs(Twice())
     assert epochs.run([Range(0, 0, 3), Range(0, 3, 4)])["rows"] == [6, 8]
     assert others.run([Range(1, 0, 1)])["rows"] == [2]
     assert epochs.run([Range(0, 7, 5)]) == {"rows": [10], "all": [Range(0, 7, 5)]}
+    assert list(tmp_path.iterdir()) == []
