@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,14 @@ def publisher(run: Path, config: Config) -> Iterator[None]:
         yield
         return
     command = [sys.executable, "-m", "stream_prune.cli.publisher", str(run)]
-    # A session of its own: Ctrl-C is for the trainer, and what is half published gets finished.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    # A session of its own: Ctrl-C is for the trainer, and what is half published gets finished. One
+    # thread: with one a core it would take turns with the trainer's.
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     try:
         yield
     finally:
@@ -220,12 +226,20 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _give_way() -> None:
+    """Let the trainer run first where both want a core."""
+    os.nice(NICENESS)
+    # Where Linux groups processes by session, niceness counts within the session only.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
+
+
 def main(run: Path) -> None:
     """Publish until standard input ends."""
     from stream_prune.cli.config import load
     from stream_prune.cli.job import JOB
 
-    os.nice(NICENESS)
+    _give_way()
     at_work = Publisher(run, load(run / JOB))
     while not select.select([sys.stdin], [], [], LOOK_EVERY_S)[0]:
         at_work.look()
