@@ -106,7 +106,8 @@ class HalfLives:
         lasted = (events - self._round_began) / self.tuning.round_events
         if lasted >= (1 if self._contested else _LONGEST):
             changes = self._end_round(events)
-        exponent = (events - self._ghosts.origin)[:, None] / self.candidates
+        since = np.where(self._ghosts.idle == 0, events - self._ghosts.origin, 0)
+        exponent = since[:, None] / self.candidates
         increment = np.exp2(exponent).astype(np.float32)
         ghosts.observe(self._ghosts, keys, spans, increment, self._admission, self._worth)
         return changes
@@ -131,10 +132,20 @@ class HalfLives:
                 yield self._choose(table, int(self.choice[table]) - 1)
             self._held[table] = events + self.half_life[table]
 
+    def _wake(self, tables: I64, events: int) -> None:
+        """Counts of tables that have rested become those of now: nothing was counted meanwhile."""
+        state = self._ghosts
+        left = np.exp2((state.origin - events)[:, None] / self.candidates).astype(np.float32)
+        for table in tables.tolist():
+            kept = slice(state.base[table], state.base[table] + state.used[table])
+            state.counts[kept] *= left[table]
+            state.origin[table] = events
+
     def _end_round(self, events: int) -> list[Change]:
         tuning, state, changes = self.tuning, self._ghosts, []
         due = state.idle == 0
         state.idle[~due] -= 1
+        self._wake(np.flatnonzero(~due & (state.idle == 0)), events)
         tables = np.flatnonzero(due & (state.rows > 0))
         blind = tables[self._blind[tables]]
         hits = state.hits[blind]

@@ -1,6 +1,7 @@
 """Learned half-lives and coverage: what a stream asks for is what a table gets."""
 
 import numpy as np
+import pytest
 import torch
 
 from stream_prune.embedding import EmbeddingTables, TableConfig
@@ -48,6 +49,16 @@ def test_a_drift_shortens_the_half_life_and_coverage_may_lengthen_it_again():
     before = late.tables["t"].half_life
     late.drifted()
     assert late.tables["t"].half_life < before
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_table_that_has_rested_for_long_counts_on_in_the_scale_of_now():
+    config = TableConfig("t", 40, half_life=3_000, half_lives=(4.0, 3_000.0))
+    made = EmbeddingTables([config], dim=2, lr=0.1, tuning=Tuning(100, maturity=2, churn=1))
+    feed(made, np.random.default_rng(0).integers(0, 10, 5_000))  # rows for all: nothing to choose
+    feed(made, 100 + lasting(20_000))
+    assert torch.isfinite(made.state_dict()["rows.ghosts.counts"]).all()
+    assert made.tables["t"].half_life == 3_000.0
 
 
 def test_the_coverage_curve_rises_to_what_the_rows_really_find():
