@@ -28,7 +28,6 @@ from click_dlrm import SEED
 from record import Figure, arguments, finish
 from serve_models import model_time, servers
 from serve_models.artifacts import another, as_artifact, dense_learner, pruned_learner, raw
-from serve_models.beside_training import waiting
 from serve_models.load import full, steady
 from serve_models.real_run import real_run
 from serve_models.swapping import swapping
@@ -54,7 +53,6 @@ def main() -> None:
         del dense
         found += latency(small, 2.0 if quick else 6.0, 3 if quick else 7)
         found += peers(whole, folder, 2.0 if quick else 6.0, 2 if quick else 5)
-        found += beside(pruned, folder, 3 if quick else 8)
         found += real_run(folder, 600_000 if quick else 1_500_000)
         found += swaps(pruned, small, folder, 4 if quick else 20, 2_000 if quick else 10_000)
         found += made_up(small, 5 if quick else 50)
@@ -121,15 +119,6 @@ def peers(artifact: Path, folder: Path, seconds: float, rounds: int) -> list[Fig
         gain = float(np.median(mine / np.array(each)))
         found.append(Figure(f"requests/s over {name}", gain, "x", ">= 3", gain >= 3))
     return found
-
-
-def beside(made: Learner, folder: Path, count: int) -> list[Figure]:
-    """What publishing costs the training loop that goes on beside it."""
-    artifacts = []
-    for step in range(101, 102 + count):
-        another(made, step)
-        artifacts.append(as_artifact(made, folder / f"beside-{step}", "int8", step))
-    return waiting(made, artifacts, folder)
 
 
 def swaps(made: Learner, first: Path, folder: Path, count: int, least: int) -> list[Figure]:
