@@ -12,12 +12,16 @@ from beam_jobs.local_kafka import LocalKafka, missing
 
 def folder_for_a_broker(factory: pytest.TempPathFactory) -> Path:
     """A new folder, where a broker can run; else the test is skipped, in CI it fails."""
-    reason = missing()
+    skip_if(missing())
+    return factory.mktemp("kafka")
+
+
+def skip_if(reason: str | None) -> None:
+    """Skip a test for what is missing on this machine; in CI that is a failure."""
     if reason is not None:
         if os.environ.get("REQUIRE_BROKER") == "1":
             pytest.fail(f"REQUIRE_BROKER=1: {reason}", pytrace=False)
         pytest.skip(reason)
-    return factory.mktemp("kafka")
 
 
 def create_topic(broker: LocalKafka, name: str, partitions: int, **settings: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from real_broker import create_topic
+from real_broker import create_topic, skip_if
 from streams import (
     FAULTS,
     SLACK,
@@ -46,11 +46,7 @@ CHECKPOINTS = {"shutdown_sources_after_idle_ms": 10**12}
 @pytest.fixture(scope="module")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFlink]:
     """A Flink that the tests of this module share."""
-    reason = missing()
-    if reason is not None:
-        if os.environ.get("REQUIRE_BROKER") == "1":
-            pytest.fail(f"REQUIRE_BROKER=1: {reason}", pytrace=False)
-        pytest.skip(reason)
+    skip_if(missing())
     with LocalFlink(tmp_path_factory.mktemp("flink")) as running:
         yield running
 
