@@ -56,7 +56,7 @@ class Join:
     ) -> None:
         self._length, self._options, self._is_click = length_ms, options, is_click
         self._is_conversion, self._shard = is_conversion, shard
-        self.delay_ms = -(-options.waits_ms // length_ms) * length_ms
+        self.delay_ms = options.delay_ms(length_ms)
         """From the window that goes out to the one that comes in (ms)."""
         later = options.conversions
         self.pending = Pending(

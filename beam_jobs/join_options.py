@@ -74,6 +74,14 @@ class JoinOptions:
         more = 0 if self.conversions is None else self.conversions.attribution_ms
         return self.attribution_ms + more
 
+    def delay_ms(self, length_ms: int) -> int:
+        """From the window whose labels are settled to the one that is being read (ms).
+
+        Args:
+            length_ms: of a window.
+        """
+        return -(-self.waits_ms // length_ms) * length_ms
+
     def check(self, spec: FeatureSpec) -> None:
         """Raises ConfigError unless it goes with the impressions' columns."""
         if spec.event_key is None:

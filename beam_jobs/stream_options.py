@@ -115,11 +115,6 @@ class StreamOptions:
             raise ConfigError(
                 "stream.runner_options: are those of a cluster: also say stream.runner: flink"
             )
-        if self.runner != IN_PROCESS and self.join is not None:
-            raise ConfigError(
-                f"stream.runner = {self.runner!r}: a join has been tried on one machine only: say "
-                f"stream.runner: {IN_PROCESS}, or leave `join` out"
-            )
         if self.join is not None:
             self._check_join(self.join)
         if self.letter_topic in self.reading.topics:

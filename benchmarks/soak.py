@@ -178,18 +178,20 @@ def load(
     sending = threading.Thread(
         target=setting.fill,
         args=(broker, folder, "load", events, Faults(), setting.LOAD),
+        daemon=True,
     )
     sending.start()
-    time.sleep(5)
+    while sending.is_alive() and not setting.begun(broker, "load"):  # events are made first
+        time.sleep(0.5)
     metrics = folder / "load.jsonl"
     process = setting.start("stream", config, "--metrics", str(metrics))
     sizes: list[tuple[float, float]] = []
     started = time.monotonic()
-    while sending.is_alive():
+    while sending.is_alive() and process.poll() is None:
         sizes.append((time.monotonic() - started, resident(process.pid)))
         sending.join(1.0)
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and read_rows(metrics) < events:
+    while process.poll() is None and time.monotonic() < deadline and read_rows(metrics) < events:
         time.sleep(1)
     process.terminate()
     if process.wait() != 0:

@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving import errors, invocations, openapi, protocol
+from serving import errors, openapi, protocol
 from serving.access import KeyCheck, Keys
 from serving.config import ServingConfig
+from serving.direct import Direct
 from serving.errors import ErrorObject, RequestError
 from serving.follow import Follower
-from serving.hot_path import HotPath
 from serving.measured import Counted, Measured
 from serving.metrics import CONTENT_TYPE
 from serving.model_slot import ModelSlot
@@ -79,13 +79,11 @@ def create_app(
         lifespan=life,
     )
     app.state.service, app.state.grpc = service, rpc
+    # Requests that wait for one another need the application's tasks.
+    waits = config.batching.wait_ms > 0
+    app.state.direct = None if waits else Direct(service, keys, counted)
     app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Measured, counted=counted)
-    reads = {
-        openapi.INFER.replace("{name}", slot.name): (protocol.question, "infer"),
-        openapi.INVOCATIONS: (invocations.question, "invocations"),
-    }
-    app.add_middleware(HotPath, service=service, keys=keys, counted=counted, reads=reads)
     _map_errors(app)
     _add_scoring(app, service)
     _add_descriptions(app, service)
@@ -212,4 +210,4 @@ def _map_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return errors.answer(500, ErrorObject("the server failed; its log says why"))
+        return errors.failed()

@@ -68,6 +68,11 @@ def answer(status: int, error: ErrorObject, headers: Mapping[str, str] | None = 
     return Response(msgspec.json.encode(error), status, headers, media_type=JSON)
 
 
+def failed() -> Response:
+    """The answer to a request that the server could not handle, whoever is to blame."""
+    return answer(500, ErrorObject("the server failed; its log says why"))
+
+
 def _writable(error: ErrorObject) -> ErrorObject:
     """A message may quote half a surrogate pair, which UTF-8 can't write."""
     for name in ("error", "field", "reason"):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
 
 from serving.config import Limits
 from serving.errors import RequestError
@@ -80,18 +79,3 @@ class Gate:
     def _too_large(self) -> RequestError:
         most = self._limits.body_bytes
         return RequestError(f"must have {most} bytes or fewer; send several", "body", status=413)
-
-
-async def received(receive: Receive) -> AsyncIterator[bytes]:
-    """The parts of an ASGI request's body.
-
-    Raises:
-        ClientDisconnect: the client went before its end.
-    """
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        more = message.get("more_body", False)
-        yield message.get("body", b"")

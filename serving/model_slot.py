@@ -43,6 +43,7 @@ class ModelSlot:
         self._live: Served | None = None
         self._previous: Served | None = None
         self._changing = threading.Lock()
+        memory.expect_swaps()
 
     @property
     def live(self) -> Served | None:

@@ -16,7 +16,7 @@ from serving.protocol import Question, Reply, Scores
 from stream_prune.artifact.inputs import Inputs
 from stream_prune.features import FeatureSpec
 
-_SMALL_BYTES = 16 * 2**10
+SMALL_BYTES = 16 * 2**10
 """Bodies up to this size take less than it costs to hand them to another thread and back."""
 
 Read = Callable[[bytes, Mapping[str, str], FeatureSpec, int], Question]
@@ -56,14 +56,17 @@ class Scoring:
             RequestError: the request is refused, or there was no score in time (504).
             ScoreError: a value of it is refused.
         """
-        if len(body) <= _SMALL_BYTES:
+        if len(body) <= SMALL_BYTES:
+            if self._batches is None:
+                return self.answer_now(served, read, body, headers)
             asked, inputs = self._understand(served, read, body, headers)
-            if self._batches is None or inputs.rows >= self._config.batching.rows:
-                return asked.reply(self._name, served.version, self.score(served, inputs))
-            scores = await self._batches.score(served, inputs)
+            if inputs.rows >= self._config.batching.rows:
+                scores = self.score(served, inputs)
+            else:
+                scores = await self._batches.score(served, inputs)
             return asked.reply(self._name, served.version, scores)
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._workers, self._whole, served, read, body, headers)
+        work = loop.run_in_executor(self._workers, self.answer_now, served, read, body, headers)
         try:
             async with asyncio.timeout(self._config.limits.request_s):
                 return await work
@@ -79,7 +82,15 @@ class Scoring:
         self._metrics.rows.observe(inputs.rows)
         return scores
 
-    def _whole(self, served: Served, read: Read, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def answer_now(
+        self, served: Served, read: Read, body: bytes, headers: Mapping[str, str]
+    ) -> Reply:
+        """The reply to a request of a few rows, or in a thread that may take its time.
+
+        Raises:
+            RequestError: the request is refused.
+            ScoreError: a value of it is refused.
+        """
         asked, inputs = self._understand(served, read, body, headers)
         return asked.reply(self._name, served.version, self.score(served, inputs))
 

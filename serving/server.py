@@ -1,20 +1,18 @@
-"""A process that serves: socket, TLS, limits on connections, and a clean end."""
+"""A process that serves: socket, TLS, and a clean end."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import socket
 import ssl
-from asyncio import TimerHandle, Transport
 from functools import partial
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.config import Limits, ServingConfig
+from serving.config import ServingConfig
+from serving.connections import DirectProtocol, LimitedProtocol
 from stream_prune.errors import ConfigError, RunError
 
 
@@ -55,11 +53,16 @@ def serve(app: FastAPI, listener: socket.socket, config: ServingConfig) -> None:
 
 def http_config(app: FastAPI, config: ServingConfig) -> uvicorn.Config:
     """How uvicorn is told what ``config`` says."""
-    access = config.access
+    access, direct = config.access, app.state.direct
+    given: dict[str, Any] = {"limits": config.limits}
+    if direct is not None:
+        given["direct"] = direct
+    protocol = LimitedProtocol if direct is None else DirectProtocol
     made = uvicorn.Config(
         app,
-        http=partial(LimitedProtocol, limits=config.limits),  # type: ignore[arg-type]
+        http=partial(protocol, **given),  # type: ignore[arg-type]
         ws="none",
+        proxy_headers=False,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -78,49 +81,3 @@ def http_config(app: FastAPI, config: ServingConfig) -> uvicorn.Config:
             f"access.client_authorities: {error}"
         ) from None
     return made
-
-
-class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP with an end to headers that never end and to connections that never ask."""
-
-    def __init__(self, *args: Any, limits: Limits, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._limits = limits
-        self._header_bytes = 0
-        self._asked: TimerHandle | None = None
-
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
-            transport.close()
-            return
-        self._wait_for_request()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._header_bytes += len(data)
-        super().data_received(data)
-        if self._asked is not None and self._header_bytes > self._limits.header_bytes:
-            self.transport.close()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._asked is None:
-            self._wait_for_request()
-
-    def on_headers_complete(self) -> None:
-        self._stop_waiting()
-        super().on_headers_complete()
-
-    def _wait_for_request(self) -> None:
-        self._header_bytes = 0
-        loop = asyncio.get_running_loop()
-        self._asked = loop.call_later(self._limits.idle_s, self.transport.close)
-
-    def _stop_waiting(self) -> None:
-        if self._asked is not None:
-            self._asked.cancel()
-            self._asked = None

@@ -40,6 +40,8 @@ class Follower:
     def __init__(self, options: StreamOptions, job: str, reader: int, readers: int) -> None:
         self._options, self._job = options, job
         self._reader, self._readers = reader, readers
+        join = options.join
+        self._delay_ms = 0 if join is None else join.delay_ms(options.window_ms)
         self._log = open_log(options.log)
         self._readings = Readings(self._log)
         self._client = open_reader(options.reading)
@@ -182,7 +184,7 @@ class Follower:
                 closing_at = self._first.get(number, 0)
             else:
                 done = max(done, self._last.closed_at.get(str(number), 0))
-                closing_at = self._last.window_end + options.window_ms
+                closing_at = self._last.window_end + options.window_ms + self._delay_ms
             ahead = self._greatest.get(number, -1) - options.out_of_orderness_ms
             if offset - done > most and ahead >= closing_at > 0:
                 held.add(number)

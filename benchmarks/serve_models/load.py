@@ -133,22 +133,31 @@ def steady(port: int, requests: Sequence[bytes], rate: float, seconds: float) ->
 
 
 async def _steady(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
-    connections = 8
-    load, begun, total = Load(), time.perf_counter(), int(rate * seconds)
+    load, begun, total = Load(), time.perf_counter() + 0.05, int(rate * seconds)
+    free: asyncio.Queue[_Connection] = asyncio.Queue()
+    for _ in range(8):
+        free.put_nowait(await _connect(port))
+    under_way = set[asyncio.Task[None]]()
 
-    async def one(first: int) -> None:
-        connection = await _connect(port)
-        for at in range(first, total, connections):
-            due = begun + 0.05 + at / rate
-            wait = due - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-                due = time.perf_counter()  # a late timer of this client is not the server's
-            await _one(load, connection, requests, at, due, None)
-        connection.transport.close()
+    async def one(connection: _Connection, at: int, due: float) -> None:
+        await _one(load, connection, requests, at, due, None)
+        free.put_nowait(connection)
 
-    await asyncio.gather(*(one(first) for first in range(connections)))
+    for at in range(total):
+        due = begun + at / rate
+        while time.perf_counter() < due:  # a timer keeps time to a millisecond only: too coarse
+            await asyncio.sleep(0)
+        if free.empty():
+            connection = await free.get()
+        else:
+            connection, due = free.get_nowait(), time.perf_counter()  # late is this client here
+        task = asyncio.create_task(one(connection, at, due))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+    await asyncio.gather(*under_way)
     load.seconds = time.perf_counter() - begun
+    while not free.empty():
+        free.get_nowait().transport.close()
     return load
 
 

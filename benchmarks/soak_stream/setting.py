@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from kafka import KafkaConsumer, TopicPartition
 
 from beam_jobs.kafka_settings import KafkaSettings
 from beam_jobs.letter_topic import PREFIX
@@ -91,6 +92,17 @@ def fill(
         schemas=folder,
     )
     return ledger
+
+
+def begun(broker: LocalKafka, topic: str) -> bool:
+    """Whether a topic has messages."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap)
+    try:
+        there = consumer.partitions_for_topic(topic) or ()
+        places = [TopicPartition(topic, number) for number in there]
+        return any(consumer.end_offsets(places).values())
+    finally:
+        consumer.close()
 
 
 def configuration(

@@ -21,7 +21,7 @@ from stream_prune.registry.history import (
     superseded,
     versions,
 )
-from stream_prune.registry.register import register, registered
+from stream_prune.registry.register import link, register, registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,6 +66,7 @@ def publish(
     number = str(version.version)
     if version.tags.get(DONE_TAG) == "true":
         return number
+    link(client, config, scorer, number)
     _ready(client, config, number)
     with downloaded(client, config, number) as fetched:
         known = versions(config, client)

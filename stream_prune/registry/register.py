@@ -64,7 +64,7 @@ def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer, delta
         client, config, scorer, experiment, run, deltas
     )
     with step(f"registering model {config.model!r}", config):
-        version = client.create_model_version(
+        return client.create_model_version(
             config.model,
             logged.artifact_location,  # models:/ID would be looked up at process-wide addresses
             run_id=run,
@@ -73,9 +73,16 @@ def register(client: MlflowClient, config: RegistryConfig, scorer: Scorer, delta
             model_id=logged.model_id,
             await_creation_for=0,
         )
-        link = described.version_tag(config.model, str(version.version))
-        client.set_logged_model_tags(logged.model_id, link)
-        return version
+
+
+def link(client: MlflowClient, config: RegistryConfig, scorer: Scorer, number: str) -> None:
+    """Let the upload's page in MLflow link to its version."""
+    experiment = experiment_id(client, config)
+    with step(f"registering model {config.model!r}", config):
+        for logged in client.search_logged_models([experiment], _tagged(scorer)):
+            if logged.name == config.model:
+                tag = described.version_tag(config.model, number)
+                client.set_logged_model_tags(logged.model_id, tag)
 
 
 def _uploaded(client: MlflowClient, config: RegistryConfig, scorer: Scorer, experiment: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ class Trainer:
             ConfigError: the run folder was started with another configuration.
             RunError: another trainer runs there; the log, the disk or the numbers failed.
         """
-        with locked(self.config.run):
+        with locked(self.config.run), closing(self.log):
             self._clock = Clock()
             self._open()
             while True:

@@ -14,7 +14,6 @@ from beam_jobs.cluster.parcel import Parcel, pack
 from beam_jobs.cluster.readings import Readings, say_stopped, stopped
 from beam_jobs.cluster.restriction import Position, PositionTracker
 from beam_jobs.cluster.runner_flags import expect_job_servers_flags, runner_flags
-from beam_jobs.join_options import JoinOptions
 from beam_jobs.kafka_records import KafkaRecords
 from beam_jobs.kafka_settings import KafkaSettings
 from beam_jobs.log_source import Chunk
@@ -147,6 +146,3 @@ def test_what_a_cluster_does_not_do_is_refused(given: StreamOptions) -> None:
         replace(given, runner_options={"parallelism": 4})
     with pytest.raises(ConfigError, match=r"stream\.readers = 0: must be 1 or more"):
         replace(given, runner="flink", readers=0)
-    join = JoinOptions(files=(), topics=("clicks",), time="time", key="id", attribution_ms=10)
-    with pytest.raises(ConfigError, match="a join has been tried on one machine only"):
-        replace(given, runner="flink", join=join)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joined
 import pytest
 import yaml
 from real_broker import create_topic, skip_if
@@ -37,6 +38,8 @@ from beam_jobs.local_kafka.broker import free_ports
 from beam_jobs.stream import create_log, stream
 from beam_jobs.stream_options import StreamOptions
 from stream_prune.errors import RunError
+from stream_prune.minibatch.open_log import open_log
+from stream_prune.minibatch.place import KafkaPlace
 
 TOPIC, ROWS = "clicks-for-flink", 8_000
 CHECKPOINTS = {"shutdown_sources_after_idle_ms": 10**12}
@@ -221,6 +224,30 @@ def test_cancelled_with_a_savepoint_and_restored_it_goes_on_from_the_log(
     assert "from Savepoint" in flink.output.read_text(errors="replace")
     assert committed(given)[: len(before)] == before
     check(given, ledger, undisturbed)
+
+
+def test_a_join_on_a_topic_by_the_other_client_makes_the_labels_of_one_machine(
+    broker: LocalKafka, flink: LocalFlink, new_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    events = joined.make_events()
+    topics = new_topic(partitions=2), new_topic(partitions=1)
+    joined.send(broker, topics, events)
+    alone = joined.options(broker, topics, tmp_path / "alone")
+    done = stream(alone, to_end=True)
+    place = KafkaPlace(broker.bootstrap, f"{topics[0]}-log", patience_s=30)
+    given = replace(
+        alone,
+        kafka=replace(alone.kafka, client="confluent"),
+        log=place,
+        runner="flink",
+        readers=2,
+        runner_options={"job_endpoint": flink.endpoint},
+    )
+    left = iter(range(8))  # looks into the log before it is stopped
+    stream_on_cluster(given, to_end=True, stop=lambda: next(left, None) is None)
+    assert stream_on_cluster(given, to_end=True) == done
+    assert joined.labels_of(open_log(place)) == events[2]
+    assert min(done.clicks, done.unmatched, done.late, done.duplicates) > 0
 
 
 def test_what_stops_the_job_is_told_where_it_was_started(

@@ -141,6 +141,8 @@ def test_a_publisher_killed_at_any_step_is_gone_on_with(
     left = client.search_logged_models([experiment], mine)
     assert len(left) == 2
     assert {str(logged.status) for logged in left} == {"READY"}
+    links = [json.loads(logged.tags["mlflow.modelVersions"]) for logged in left]
+    assert sorted(link["version"] for (link,) in links) == ["1", "2"]
     assert publisher(second, config, "", False) == 0  # complete: changes nothing
     assert len(versions(config)) == 2
 

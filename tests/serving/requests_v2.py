@@ -1,10 +1,15 @@
 """Requests of the Open Inference Protocol v2 to the small model, from raw columns."""
 
+import threading
+from contextlib import contextmanager
+
+import httpx
 import numpy as np
-from fastapi.testclient import TestClient
+import uvicorn
 
 from serving.app import create_app
 from serving.config import ServingConfig
+from serving.server import http_config, listen
 
 URL = "/v2/models/ctr/infer"
 JSON = {"content-type": "application/json"}
@@ -58,7 +63,18 @@ def scores(answer):
     return np.array(output["data"], np.float32)
 
 
+@contextmanager
 def serving(slot, config=None, follower=None):
-    """A client of an application of its own."""
-    app = create_app(slot, config or ServingConfig(), follower)
-    return TestClient(app, raise_server_exceptions=False)
+    """A client of a server of its own."""
+    config = config or ServingConfig()
+    listener = listen("127.0.0.1", 0)
+    app = create_app(slot, config, follower)
+    server = uvicorn.Server(http_config(app, config))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+        client.app = app
+        yield client
+    server.should_exit = True
+    thread.join()
+    listener.close()

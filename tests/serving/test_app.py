@@ -131,7 +131,8 @@ def test_another_content_type_is_named(client, kind):
     headers = {} if kind is None else {"content-type": kind}
     answer = client.post(URL, content=json.dumps({"inputs": good()}), headers=headers)
     assert answer.status_code == 415
-    assert "must be application/json" in answer.json()["error"]
+    assert answer.json()["field"] == "content-type"
+    assert "must be application/json" in answer.json()["reason"]
 
 
 def test_an_empty_batch_is_refused(client):
@@ -149,26 +150,28 @@ def test_the_row_of_a_bad_value_is_named(client):
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "field"),
     [
-        b"",
-        b"{",
-        b"\x80\x81",
-        b"null",
-        b"[]",
-        b'"x"',
-        b"{}",
-        b'{"inputs": null}',
-        b'{"inputs": [1]}',
-        b'{"inputs": [{}]}',
-        b'{"inputs": [{"name": 1, "shape": "x", "datatype": [], "data": {}}]}',
-        b"[" * 100_000,
+        (b"", "body"),
+        (b"{", "body"),
+        (b"\x80\x81", "body"),
+        (b"null", "body"),
+        (b"[]", "body"),
+        (b'"x"', "body"),
+        (b"{}", "body"),
+        (b'{"inputs": null}', "inputs"),
+        (b'{"inputs": [1]}', "inputs[0]"),
+        (b'{"inputs": [{}]}', "inputs[0]"),
+        (b'{"inputs": [{"name": 1, "shape": "x"}]}', "inputs[0].name"),
+        (b"[" * 100_000, "body"),
     ],
 )
-def test_garbage_is_refused_with_an_error_object(client, body):
+def test_garbage_is_refused_with_field_and_reason(client, body, field):
     answer = client.post(URL, content=body, headers=JSON)
     assert answer.status_code == 400
-    assert answer.json()["error"]
+    error = answer.json()
+    assert error["field"].replace("[...]", "[0]") == field
+    assert error["error"] == f"{error['field']}: {error['reason']}"
     assert "Traceback" not in answer.text
 
 

@@ -7,12 +7,9 @@ import time
 
 import httpx
 import pytest
-import uvicorn
 from requests_v2 import JSON, ROW, URL, good, scores, serving, tensors
 
-from serving.app import create_app
 from serving.config import Access, Batching, Limits, ServingConfig
-from serving.server import http_config, listen
 from stream_prune.errors import ConfigError
 
 KEY, ADMIN = "a-key-that-may-score", "a-key-that-may-do-all"
@@ -28,14 +25,8 @@ def server(slot):
     config = ServingConfig(
         limits=Limits(request_s=2.0, idle_s=0.5, header_bytes=4096, connections=3, in_flight=1)
     )
-    listener = listen("127.0.0.1", 0)
-    running = uvicorn.Server(http_config(create_app(slot, config), config))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield listener.getsockname()
-    running.should_exit = True
-    thread.join()
-    listener.close()
+    with serving(slot, config) as client:
+        yield client.base_url.host, client.base_url.port
 
 
 def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(slot):
@@ -156,7 +147,7 @@ def test_without_a_key_nothing_but_health_is_answered(keyed):
     ],
 )
 def test_a_key_opens_what_it_is_for(keyed, key, path, status):
-    headers = {"authorization": f"Bearer {key}".encode()}
+    headers = {"authorization": f"Bearer {key}".strip().encode()}
     assert keyed.post(path, json={"inputs": good()}, headers=headers).status_code == status
 
 
