@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -54,7 +53,6 @@ def prove(model: nn.Module, example: Example, untrained: frozenset[str] = frozen
         trial = Trial(model, example)
         trial.draw(0)
         found = discover(trial.model, trial.forward)
-        gc.collect()  # the dependency graph is full of cycles and holds the traced pass
         refused = dict(found.refused)
         outside: dict[str, float] = {}
         alone: list[Group] = []
