@@ -27,7 +27,7 @@ stream-demo: $(VENV)/.installed  ## the whole loop live: Kafka, Beam, trainer, M
 	@$(BIN)/stream-prune stream-demo configs/stream.yaml $(ARGS)
 
 test: $(VENV)/.dev  ## install what the tests need and run all of them
-	OMP_NUM_THREADS=1 $(if $(CI),REQUIRE_BROKER=1 )$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(if $(CI),REQUIRE_BROKER=1 )$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev  ## check style, types and the direction of imports
 	$(BIN)/ruff check .

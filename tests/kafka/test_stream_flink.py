@@ -35,6 +35,7 @@ from beam_jobs.cluster.host import stream_on_cluster, submit
 from beam_jobs.local_flink import LocalFlink, missing
 from beam_jobs.local_kafka import LocalKafka
 from beam_jobs.local_kafka.broker import free_ports
+from beam_jobs.sink import Reconciliation
 from beam_jobs.stream import create_log, stream
 from beam_jobs.stream_options import StreamOptions
 from stream_prune.errors import RunError
@@ -98,6 +99,14 @@ def until(condition: Callable[[], bool], seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
+def finished(given: StreamOptions, **more: Any) -> Reconciliation:
+    """The job run to its end, which must come: a runner that stands still fails the test."""
+    deadline = time.monotonic() + 150
+    done = stream_on_cluster(given, to_end=True, stop=lambda: time.monotonic() > deadline, **more)
+    assert time.monotonic() < deadline
+    return done
+
+
 def committed(given: StreamOptions) -> list[Any]:
     log = Path(str(given.log))
     return windows(log) if (log / "log.json").exists() else []
@@ -110,13 +119,13 @@ def readings(given: StreamOptions) -> int:
 def test_four_readers_make_the_windows_of_the_job_on_one_machine(
     given: StreamOptions, ledger: Ledger, undisturbed: list[Any]
 ) -> None:
-    done = stream_on_cluster(given, to_end=True)
+    done = finished(given)
     wanted = counts(ledger)
     assert {kind: getattr(done, kind) for kind in wanted} == wanted
     assert min(wanted[k] for k in ("late", "duplicates", "invalid", "undecodable")) >= 10
     check(given, ledger, undisturbed)
     assert readings(given) == 1
-    assert stream_on_cluster(given, to_end=True) == done
+    assert finished(given) == done
 
 
 @pytest.fixture
@@ -152,7 +161,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_or_there_twice(
             os.kill(int(worker), signal.SIGKILL)
             killed.extend(committed(given))
 
-    stream_on_cluster(given, to_end=True, progress=kill_once)
+    finished(given, progress=kill_once)
     assert killed
     check(given, ledger, undisturbed)
 
@@ -218,7 +227,7 @@ def test_cancelled_with_a_savepoint_and_restored_it_goes_on_from_the_log(
     before = committed(given)
     flink.restore_from(savepoint)
     try:
-        stream_on_cluster(given, to_end=True)
+        finished(given)
     finally:
         flink.restore_from(None)
     assert "from Savepoint" in flink.output.read_text(errors="replace")
@@ -245,7 +254,7 @@ def test_a_join_on_a_topic_by_the_other_client_makes_the_labels_of_one_machine(
     )
     left = iter(range(8))  # looks into the log before it is stopped
     stream_on_cluster(given, to_end=True, stop=lambda: next(left, None) is None)
-    assert stream_on_cluster(given, to_end=True) == done
+    assert finished(given) == done
     assert joined.labels_of(open_log(place)) == events[2]
     assert min(done.clicks, done.unmatched, done.late, done.duplicates) > 0
 

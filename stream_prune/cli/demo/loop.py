@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 180.0
 LOOPBACK = "127.0.0.1"
+NO_JOB_QUEUE = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's server would start seven processes more, for a queue that nothing here uses."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Loop:
         from stream_prune.minibatch.folder_log import HEADER
 
         processes, places, commands = self._processes, self.places, self.commands()
-        processes.start("mlflow", commands["mlflow"])
+        processes.start("mlflow", commands["mlflow"], environment=NO_JOB_QUEUE)
         processes.start("stream", commands["stream"])
         tell("the Beam job starts ...")
         header = places.log / HEADER
