@@ -16,11 +16,19 @@ from beam_jobs.stream_options import StreamOptions
 from beam_jobs.topic_reader import open_reader
 from beam_jobs.validate import Validated
 from beam_jobs.windows import Windowed, assign
+from stream_prune.errors import RunError
 from stream_prune.minibatch.open_log import open_log
+
+SILENT_SECONDS = 60.0
+"""How long a reader may say nothing; it tells how it stands after every poll."""
 
 
 class Interrupted(Exception):  # noqa: N818  a state to handle, like StopIteration
     """What comes does not follow what came: a writer has to start anew, with a new reading."""
+
+
+class ReaderLostError(RunError):
+    """A reader has not been heard of for long while others were: its runner has lost it."""
 
 
 class Committer:
@@ -40,6 +48,7 @@ class Committer:
         self._pending: list[Windowed] = []
         self._letters: list[Letter] = []
         self._rows = 0
+        self._heard_at = dict.fromkeys(range(options.readers), time.monotonic())
         with ExitStack() as opened:
             log = open_log(options.log)
             readings = Readings(log)
@@ -67,6 +76,7 @@ class Committer:
 
         Raises:
             Interrupted: rows are missing before it, or a newer reading has begun.
+            ReaderLostError: one of the readers is not there any more.
             RunError: the job has to stop.
         """
         if parcel.reading > self.reading > 0:
@@ -77,6 +87,7 @@ class Committer:
             self._job.take({UNREADABLE: list(parcel.unreadable)}, time.monotonic())
         if parcel.reading != self.reading:
             return
+        self._require_all(parcel.reader)
         chunk = parcel.chunk
         if chunk is not None:
             self._add(chunk, parcel)
@@ -84,6 +95,19 @@ class Committer:
             self._heard.hear(parcel.positions, parcel.ends)
         if chunk is None or self._rows >= self._options.epoch_rows:
             self._settle()
+
+    def _require_all(self, reader: int | None) -> None:
+        if reader is None:
+            return
+        now = time.monotonic()
+        self._heard_at[reader] = now
+        last = min(self._heard_at, key=self._heard_at.__getitem__)
+        silent = now - self._heard_at[last]
+        if silent > SILENT_SECONDS:
+            raise ReaderLostError(
+                f"{self._options.log}: reader {last} of {self._options.readers} has said nothing "
+                f"for {silent:.0f} s while others have: its runner has lost it"
+            )
 
     def _add(self, chunk: Validated, parcel: Parcel) -> None:
         decoded = chunk.decoded

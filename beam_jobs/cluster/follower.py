@@ -69,7 +69,8 @@ class Follower:
             yield from self._round(at)
         except (ConfigError, RunError) as error:
             number = 0 if self._reading is None else self._reading.number
-            yield Parcel(number, unreadable=(str(error),)).encode(), at
+            unreadable = (str(error),)
+            yield Parcel(number, unreadable=unreadable, reader=self._reader).encode(), at
             time.sleep(1)
 
     def _round(self, at: Position) -> Iterator[tuple[bytes, Position]]:
@@ -158,6 +159,7 @@ class Follower:
             self._reading.number,
             positions=dict(self._offsets),
             ends={n: end for n, end in ends.items() if end is not None},
+            reader=self._reader,
         ).encode()
 
     def _note(self, chunk: Chunk, times: npt.NDArray[np.int64]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 import uuid
@@ -32,6 +33,11 @@ LOOK_SECONDS = 0.5
 END_SECONDS = 60.0
 """How long a runner may take to end a job whose readers have ended."""
 
+MOST_LOST = 3
+"""So many submissions in a row may be lost without a window committed."""
+
+_log = logging.getLogger(__name__)
+
 
 def stream_on_cluster(
     options: StreamOptions,
@@ -57,31 +63,66 @@ def stream_on_cluster(
     with closing(open_reader(options.reading)) as client:
         if client.partitions() is None:
             raise no_broker(options.kafka, "no metadata")
-        job = uuid.uuid4().hex
-        result = submit(options, job, to_end=to_end)
-        try:
-            while not told.ended and not stop():
-                time.sleep(LOOK_SECONDS)
-                terminal = PipelineState.is_terminal(result.state)
-                progress(told.epoch(client))
-                _require_at_work(log, job)
-                if terminal and not told.ended:
+        lost = 0
+        while (why := _submitted(options, log, told, client, to_end, stop, progress)) is not None:
+            lost = 1 if told.advanced else lost + 1
+            if lost > MOST_LOST:
+                raise RunError(f"{why}; started again it goes on")
+            _log.warning("%s: submitted again, from the log", why)
+    return told.done
+
+
+def _submitted(
+    options: StreamOptions,
+    log: MiniBatchLog,
+    told: _Told,
+    client: TopicReader,
+    to_end: bool,
+    stop: Callable[[], bool],
+    progress: Callable[[Epoch], None],
+) -> str | None:
+    """One submission until its end; why there has to be another, None if there has not.
+
+    Seen with Beam's Flink runner: a reader that had handed back what was left was never called
+    again, or a job ended before its readers had. What is committed is whole all the same.
+
+    Raises:
+        RunError: an error has ended it.
+    """
+    job = uuid.uuid4().hex
+    result = submit(options, job, to_end=to_end)
+    why = None
+    try:
+        while not told.ended and not stop() and why is None:
+            time.sleep(LOOK_SECONDS)
+            terminal = PipelineState.is_terminal(result.state)
+            progress(told.epoch(client))
+            why = _lost(log, job)
+            if terminal and not told.ended and why is None:
+                if result.state != PipelineState.DONE:
                     raise RunError(
                         f"stream.runner = {options.runner!r}: the job is {result.state}: see the "
                         "runner's log; started again it goes on"
                     )
-        finally:
-            _end(result, log, job, options)
-        progress(told.epoch(client))
-    _require_at_work(log, job)
-    return told.done
+                why = f"stream.runner = {options.runner!r}: the job ended before its readers"
+    finally:
+        _end(result, log, job, options)
+    progress(told.epoch(client))
+    return None if told.ended else _lost(log, job) or why
 
 
-def _require_at_work(log: MiniBatchLog, job: str) -> None:
-    """Raises RunError if the writer has stopped the job, with its reason."""
+def _lost(log: MiniBatchLog, job: str) -> str | None:
+    """What has made the writer stop the job, where another submission helps.
+
+    Raises:
+        RunError: the reason, where it does not.
+    """
     said = stopped(log, job)
-    if said is not None and said.why is not None:
+    if said is None or said.why is None:
+        return None
+    if not said.again:
         raise RunError(said.why)
+    return said.why
 
 
 def submit(options: StreamOptions, job: str, *, to_end: bool) -> PipelineResult:
@@ -155,6 +196,13 @@ class _Told:
         self.last: Commit | None = None
         self._looked = time.monotonic()
         self._read_commits()
+        self._asked = self._next
+
+    @property
+    def advanced(self) -> bool:
+        """Whether anything was committed since this was asked last."""
+        before, self._asked = self._asked, self._next
+        return self._next > before
 
     @property
     def ended(self) -> bool:

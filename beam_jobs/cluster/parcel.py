@@ -27,6 +27,7 @@ class Parcel(msgspec.Struct, frozen=True):
         unreadable: messages about what stops the job.
         positions: per partition the next offset.
         ends: per partition its end as far as is known.
+        reader: the number of the reader that tells how it stands.
     """
 
     reading: int
@@ -35,6 +36,7 @@ class Parcel(msgspec.Struct, frozen=True):
     unreadable: tuple[str, ...] = ()
     positions: dict[int, int] = {}
     ends: dict[int, int] = {}
+    reader: int | None = None
 
     def encode(self) -> bytes:
         """The parcel as bytes (MessagePack)."""

@@ -90,18 +90,24 @@ class Readings:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A job is to end; ``why``: the error that ends it, None if it was told to."""
+    """A job is to end.
+
+    Attributes:
+        why: the error that ends it; None: it was told to.
+        again: another submission can go on where it stood.
+    """
 
     why: str | None
+    again: bool = False
 
 
-def say_stopped(log: MiniBatchLog, job: str, why: str | None) -> None:
+def say_stopped(log: MiniBatchLog, job: str, why: str | None, *, again: bool = False) -> None:
     """Let a job's readers end, and tell whoever has submitted it why; the first word counts.
 
     Raises:
         RunError: the log can't be written.
     """
-    log.agree(_stopped(job), json.dumps(why) + "\n")
+    log.agree(_stopped(job), json.dumps({"why": why, "again": again}) + "\n")
 
 
 def stopped(log: MiniBatchLog, job: str) -> Stopped | None:
@@ -111,7 +117,7 @@ def stopped(log: MiniBatchLog, job: str) -> Stopped | None:
         RunError: the log can't be read.
     """
     text = log.agreed(_stopped(job))
-    return None if text is None else Stopped(json.loads(text))
+    return None if text is None else Stopped(**json.loads(text))
 
 
 def _stopped(job: str) -> str:

@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.coders import VarIntCoder
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
-from beam_jobs.cluster.committer import Committer, Interrupted
+from beam_jobs.cluster.committer import Committer, Interrupted, ReaderLostError
 from beam_jobs.cluster.parcel import Parcel
 from beam_jobs.cluster.readings import say_stopped, stopped
 from beam_jobs.stream_options import StreamOptions
@@ -65,7 +65,8 @@ class WriteLog(beam.DoFn):  # type: ignore[misc]
                 _log.exception("%s: the job ends", self._options.log)
                 self._forget()
                 _over.add(self._job)
-                say_stopped(open_log(self._options.log), self._job, str(error))
+                again = isinstance(error, ReaderLostError)
+                say_stopped(open_log(self._options.log), self._job, str(error), again=again)
             except BaseException:
                 self._forget()
                 raise

@@ -31,7 +31,11 @@ from streams import (
     windows,
 )
 
+from beam_jobs.cluster import committer
+from beam_jobs.cluster.follower import Follower
 from beam_jobs.cluster.host import stream_on_cluster, submit
+from beam_jobs.cluster.parcel import Parcel
+from beam_jobs.cluster.restriction import Position
 from beam_jobs.local_flink import LocalFlink, missing
 from beam_jobs.local_kafka import LocalKafka
 from beam_jobs.local_kafka.broker import free_ports
@@ -163,6 +167,32 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_or_there_twice(
 
     finished(given, progress=kill_once)
     assert killed
+    check(given, ledger, undisturbed)
+
+
+@pytest.mark.parametrize("lost", [{1}, {0, 1, 2, 3}])
+def test_readers_that_the_runner_loses_are_noticed_and_another_submission_goes_on(
+    given: StreamOptions,
+    ledger: Ledger,
+    undisturbed: list[Any],
+    lost: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rounds, first = Follower.round, set[str]()
+
+    def lost_at_first(self: Follower, at: Position) -> Iterator[tuple[bytes, Position]]:
+        if self._reader in lost and self._reading is not None and first <= {self._job}:
+            first.add(self._job)
+            yield Parcel(0).encode(), replace(at, finished=True)
+        else:
+            yield from rounds(self, at)
+
+    monkeypatch.setattr(Follower, "round", lost_at_first)
+    monkeypatch.setattr(committer, "SILENT_SECONDS", 3.0)
+    finished(given)
+    assert "submitted again, from the log" in caplog.text
+    assert readings(given) >= 2
     check(given, ledger, undisturbed)
 
 
