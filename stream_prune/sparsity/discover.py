@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +58,6 @@ def discover(model: nn.Module, forward: Callable[[], Any]) -> Discovery:
     unclear = _by_experiment(model, forward, layers, tied, by_layer, found.refused)
     if unclear:
         groups = graph_groups(model, forward, unclear, tied, found.refused)
-        gc.collect()  # the graph is full of cycles and holds the traced pass
         by_layer |= {name: Candidate((group,)) for name, group in groups.items()}
     found.candidates = [by_layer[name] for name in layers if name in by_layer]
     found.candidates += [Candidate((group,)) for group in whole_modules(model)]

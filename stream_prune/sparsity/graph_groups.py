@@ -66,6 +66,8 @@ def graph_groups(
             refused.update({names[producer]: reason for producer in producers})
         else:
             found[name] = group
+    for node in graph.module2node.values():
+        node.grad_fn = None  # the graph is full of cycles; the traced pass must not live on in them
     return found
 
 
