@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from stream_prune.cli.compare_config import Grid
     from stream_prune.scaling.advice import Advice, Measured
 
-FULL, ALL = "full", "proposal"
+FULL = "full"
 SHARES = (0.5, 0.25, 0.125, 0.0625, 0.03125)
 WORDS = {"macs": "MACs", "rows": "embedding rows", "dim": "embedding dimension"}
 FAR = 3.0
 """Tolerances of loss, surely, from which a part is not cut any further."""
+PROPOSALS = 3
+"""So many are replayed at most."""
 
 
 def advise(
@@ -39,9 +41,9 @@ def advise(
 ) -> None:
     """Propose budgets of MACs, rows and dimension that cost no more NE than is allowed.
 
-    Each is halved, alone, until it surely costs too much. A third of the tolerance goes to each;
-    the proposal, all three together, is replayed as well. Started again, it goes on where it
-    stopped.
+    Each is halved, alone, until it surely costs too much. What is smallest with all three together
+    is replayed as well; if that is not within the tolerance, less is proposed. Started again, it
+    goes on where it stopped.
 
     Example:
 
@@ -50,33 +52,51 @@ def advise(
     from rich.console import Console
 
     from stream_prune.cli.job import run_replay
-    from stream_prune.scaling.advice import together
+    from stream_prune.scaling.advice import candidates, cheapest
 
     console = Console()
     allowed = _share(tolerance)
     replays = _Replays(config, folder, tuple(range(1, seeds + 1)), rows, changes or [], jobs)
     run_replay(replays.grid({}).every[0], console)
     measured = _measure(replays, allowed, console)
-    parts = {axis: _advice(replays, axis, found, allowed / 3) for axis, found in measured.items()}
-    for axis, part in parts.items():
+    parts = {
+        # The dimension is a whole number: only what was measured of it counts.
+        axis: candidates(replays.full, found, law=axis != "dim")
+        for axis, found in measured.items()
+    }
+    wanted = allowed
+    for number in range(1, PROPOSALS + 1):
+        chosen = cheapest(parts, wanted)
+        _tell(chosen)
+        if all(part.share == 1 for part in chosen.values()):
+            typer.echo("nothing can go at this tolerance: allow more, replay more rows or seeds")
+            return
+        smaller = replays.changes({axis: part.share for axis, part in chosen.items()})
+        name = f"proposal {number}"
+        found = replays.run({name: smaller}, console)[name].difference
+        within = found.high <= allowed
+        typer.echo(
+            f"replayed: NE {_percent(found.value)} ({_percent(found.low)} to "
+            f"{_percent(found.high)}), {'within' if within else 'not surely within'} the tolerance "
+            f"of {_percent(allowed)}"
+        )
+        if within:
+            break
+        wanted *= allowed / found.high
+    settings = " ".join(f"--set '{key}={value}'" for key, value in _settings(smaller))
+    typer.echo(f"to use it: {settings}")
+
+
+def _tell(chosen: Mapping[str, Advice]) -> None:
+    from stream_prune.scaling.advice import together
+
+    for axis, part in chosen.items():
         typer.echo(
             f"{WORDS[axis]}: {part.share:.1%} of the full size, NE {_percent(part.loss)} "
             f"({_percent(part.interval[0])} to {_percent(part.interval[1])}): {part.reason}"
         )
-    loss, (low, high) = together(list(parts.values()))
+    loss, (low, high) = together(list(chosen.values()))
     typer.echo(f"together: NE {_percent(loss)} ({_percent(low)} to {_percent(high)}) expected")
-    if all(part.share == 1 for part in parts.values()):
-        typer.echo("nothing can go at this tolerance: allow more, replay more rows or more seeds")
-        return
-    proposal = replays.changes({axis: part.share for axis, part in parts.items()})
-    found = replays.run({ALL: proposal}, console)[ALL].difference
-    verdict = "within" if found.high <= allowed else "not surely within"
-    typer.echo(
-        f"replayed: NE {_percent(found.value)} ({_percent(found.low)} to {_percent(found.high)}), "
-        f"{verdict} the tolerance of {_percent(allowed)}"
-    )
-    settings = " ".join(f"--set '{key}={value}'" for key, value in _settings(proposal))
-    typer.echo(f"to use it: {settings}")
 
 
 class _Replays:
@@ -205,17 +225,6 @@ def _check(replays: _Replays, name: str, changes: dict[str, Any]) -> None:
 
     every = replays.grid({name: changes}).every
     check_model(every[-1])
-
-
-def _advice(replays: _Replays, axis: str, measured: list[Measured], tolerance: float) -> Advice:
-    """The dimension is a whole number: only what was measured of it counts."""
-    from stream_prune.scaling.advice import advise as advice
-
-    found = advice(replays.full, measured, tolerance)
-    if axis == "dim" and found.reason != "measured" and found.share < 1:
-        best = [each for each in measured if each.difference.high <= tolerance]
-        return advice(replays.full, best[-1:], tolerance)
-    return found
 
 
 def _settings(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:

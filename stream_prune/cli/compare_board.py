@@ -7,12 +7,11 @@ from types import TracebackType
 from typing import Literal
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from stream_prune.cli.compare_runs import Told
 from stream_prune.cli.config import Config
+from stream_prune.cli.whole_table import print_whole, whole_table
 
 LINE_EVERY_S = 10.0
 
@@ -92,13 +91,12 @@ class Board:
 
 
 def print_table(console: Console, lines: list[list[str]], names: int) -> None:
-    """The table, never cut, however narrow the terminal is; ``names`` columns to the left."""
+    """The table; ``names`` columns to the left."""
     head, *body = lines
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table = whole_table()
     for place, title in enumerate(head):
         side: Literal["left", "right"] = "left" if place < names else "right"
         table.add_column(title.replace(" ", "\n", 1), justify=side, no_wrap=True)
     for line in body:
         table.add_row(*line)
-    needed = Measurement.get(console, console.options.update(width=1_000), table).maximum
-    console.print(table, width=needed, crop=False)
+    print_whole(console, table)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from stream_prune.errors import RunError
 from stream_prune.evaluation.compare import Difference
 from stream_prune.scaling.study import Interval, study
+
+STEPS = 40
+"""Shares that a law is asked about."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,51 @@ class Advice:
     reason: str
 
 
-def advise(full: Sequence[float], measured: Sequence[Measured], tolerance: float) -> Advice:
-    """The smallest share at which the loss is within ``tolerance`` even at its interval's end.
+WHOLE = Advice(1.0, 0.0, (0.0, 0.0), "nothing smaller was surely within the tolerance")
 
-    Between measured shares a law is asked, if the points carry one; beyond the smallest measured
-    share nothing is.
+
+def candidates(
+    full: Sequence[float], measured: Sequence[Measured], *, law: bool = True
+) -> list[Advice]:
+    """What a part may be cut to: the measured shares, and those between them if a law is found.
+
+    Beyond the smallest measured share nothing is proposed.
 
     Args:
         full: NEs of the full model's seeds.
         measured: replays at smaller shares.
+        law: whether the part can be cut to any share.
+    """
+    found = [
+        Advice(
+            each.share,
+            each.difference.value,
+            (each.difference.low, each.difference.high),
+            "measured",
+        )
+        for each in measured
+    ]
+    return found + _by_law(full, measured) if law else found
+
+
+def cheapest(parts: Mapping[str, Sequence[Advice]], tolerance: float) -> dict[str, Advice]:
+    """Of each part a candidate, or all of it: the least product of shares within ``tolerance``.
+
+    Halving one part is worth as much as halving another. The loss of all parts together is within
+    the tolerance even at its interval's end, and a part that gained nothing pays for no other.
+
+    Args:
+        parts: candidates by part.
         tolerance: relative loss of NE, .001 for .1 %.
     """
-    within = [each for each in measured if each.difference.high <= tolerance]
-    whole = Advice(1.0, 0.0, (0.0, 0.0), "no measured share below 1 was within the tolerance")
-    best = min(within, key=lambda each: each.share, default=None)
-    chosen = whole
-    if best is not None:
-        found = best.difference
-        chosen = Advice(best.share, found.value, (found.low, found.high), "measured")
-    return _by_law(full, measured, tolerance, chosen) or chosen
+    within = []
+    for tried in product(*([WHOLE, *each] for each in parts.values())):
+        _, (_, high) = together(tried)
+        gains = sum(min(each.loss, 0.0) for each in tried)
+        if high - gains <= tolerance:
+            within.append((math.prod(each.share for each in tried), high, tried))
+    *_, best = min(within, key=lambda each: each[:2])
+    return dict(zip(parts, best, strict=True))
 
 
 def together(parts: Sequence[Advice]) -> tuple[float, Interval]:
@@ -74,27 +104,24 @@ def together(parts: Sequence[Advice]) -> tuple[float, Interval]:
     return loss, (loss - low, loss + high)
 
 
-def _by_law(
-    full: Sequence[float], measured: Sequence[Measured], tolerance: float, chosen: Advice
-) -> Advice | None:
-    """A smaller share between the measured ones; None where the points carry no law."""
+def _by_law(full: Sequence[float], measured: Sequence[Measured]) -> list[Advice]:
+    """Shares between the measured ones; none where the points carry no law."""
     pairs = [(1.0, loss) for loss in full]
     pairs += [(each.share, loss) for each in measured for loss in each.losses]
     x, losses = (np.array(each) for each in zip(*pairs, strict=True))
     try:
         found = study(x, losses)
     except RunError:
-        return None
+        return []
     if found.refusal:
-        return None
-    shares = np.geomspace(x.min(), chosen.share, 200)
+        return []
+    shares = np.geomspace(x.min(), 1.0, STEPS, endpoint=False)
     a, b, c = (found.resampled[:, [i]] for i in range(3))
     relative = (a * shares**-b + c) / (a + c) - 1
     low, high = np.percentile(relative, (2.5, 97.5), axis=0)
-    fits = np.flatnonzero(high <= tolerance)
-    if not len(fits) or shares[fits[0]] >= chosen.share:
-        return None
-    at = int(fits[0])
-    expected = found.law.at(float(shares[at])) / found.law.at(1.0) - 1
-    interval = float(low[at]), float(high[at])
-    return Advice(float(shares[at]), float(expected), interval, "between measured shares, by law")
+    expected = found.law.curve(shares) / found.law.at(1.0) - 1
+    told = zip(shares.tolist(), expected.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [
+        Advice(share, loss, (least, most), "between measured shares, by law")
+        for share, loss, least, most in told
+    ]

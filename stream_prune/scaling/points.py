@@ -41,8 +41,8 @@ AXES: Mapping[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, Any]], f
     "rows": ("embedding rows", _rows),
     "dim": ("embedding dimension", lambda config, _: float(config["model"]["dim"])),
     "macs": (
-        "MACs per scored example, mean over the run",
-        lambda _, summary: float(summary["mean_macs_inference_with_lookups"]),
+        "MACs of the head per scored example, mean after the warm-up",
+        lambda _, summary: float(summary["mean_macs_inference_after_warmup"]),
     ),
     "compute": (
         "MACs of the whole training",

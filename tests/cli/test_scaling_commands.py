@@ -29,7 +29,7 @@ def written(folder: Path, name: str, parameters: int, ne: float, policy: str | N
         "parameters": parameters,
         "rows_capacity": {"user": 10, "item": 5},
         "ne_after_warmup": ne,
-        "mean_macs_inference_with_lookups": 2.0 * parameters,
+        "mean_macs_inference_after_warmup": 2.0 * parameters,
         "mean_macs_training_with_lookups": 6.0 * parameters,
         "rows_learned": 100,
     }
@@ -124,7 +124,7 @@ evaluation: {{warmup_rows: 1000, every_windows: 2}}
     assert "within the tolerance of +60.00 %" in said
     assert "--set 'model.dim=2'" in said
     assert "--set 'sparsity.budget.macs=0.5'" in said
-    summary = json.loads((tmp_path / "out" / "runs" / "proposal-1" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "out" / "runs" / "proposal-1-1" / "summary.json").read_text())
     dense = json.loads((tmp_path / "out" / "runs" / "full-1" / "summary.json").read_text())
     assert summary["parameters"] < dense["parameters"]
     assert sum(summary["rows_capacity"].values()) < sum(dense["rows_capacity"].values())
