@@ -13,7 +13,10 @@ from stream_prune.report.run import read_run
 
 
 def print_figures(console: Console, folders: Sequence[Path]) -> None:
-    """One line a run; below them what a model trained beside a run says of it, and what the served scores are worth."""
+    """One line a run.
+
+    Below: what a model trained beside a run says of it, and what the served scores are worth.
+    """
     table = whole_table()
     table.add_column("run", no_wrap=True)
     for column in COLUMNS:
