@@ -115,7 +115,9 @@ CONTENDERS = (
 )
 OPTIONS = (
     *(
-        Contender(f"half-life {h:,.0f}", TableConfig("", 0, half_life=h), starts_full=True)
+        Contender(
+            f"half-life {h:.0f}", TableConfig("", 0, half_life=h, admission=1), starts_full=True
+        )
         for h in HALF_LIVES
     ),
     Contender("adaptive, waiting", replace(_FOLLOWS, waiting=0.5), starts_full=True),
