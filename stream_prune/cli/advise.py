@@ -67,7 +67,7 @@ def advise(
     wanted = allowed
     for number in range(1, PROPOSALS + 1):
         chosen = cheapest(parts, wanted)
-        _tell(chosen)
+        expected = _tell(chosen)
         if all(part.share == 1 for part in chosen.values()):
             typer.echo("nothing can go at this tolerance: allow more, replay more rows or seeds")
             return
@@ -82,12 +82,14 @@ def advise(
         )
         if within:
             break
-        wanted *= allowed / found.high
+        # Less by as much as it was too much; at any rate not the same again.
+        wanted = max(0.0, min(wanted * allowed / found.high, expected * (1 - 1e-9)))
     settings = " ".join(f"--set '{key}={value}'" for key, value in _settings(smaller))
     typer.echo(f"to use it: {settings}")
 
 
-def _tell(chosen: Mapping[str, Advice]) -> None:
+def _tell(chosen: Mapping[str, Advice]) -> float:
+    """Say what is proposed; returns the upper end of the loss expected of it."""
     from stream_prune.scaling.advice import together
 
     for axis, part in chosen.items():
@@ -97,6 +99,7 @@ def _tell(chosen: Mapping[str, Advice]) -> None:
         )
     loss, (low, high) = together(list(chosen.values()))
     typer.echo(f"together: NE {_percent(loss)} ({_percent(low)} to {_percent(high)}) expected")
+    return high
 
 
 class _Replays:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
 
 from stream_prune.cli import advise
 from stream_prune.cli.main import run
+from stream_prune.evaluation.compare import Difference
+from stream_prune.scaling.advice import Measured
 from stream_prune.scaling.points import points
 from stream_prune.scaling.power_law import PowerLaw
 
@@ -128,6 +131,46 @@ evaluation: {{warmup_rows: 1000, every_windows: 2}}
     dense = json.loads((tmp_path / "out" / "runs" / "full-1" / "summary.json").read_text())
     assert summary["parameters"] < dense["parameters"]
     assert sum(summary["rows_capacity"].values()) < sum(dense["rows_capacity"].values())
+
+
+def told(value: float, half: float = 0.0005, share: float = 1.0) -> Measured:
+    return Measured(share, Difference(value, value - half, value + half, (value,), ()), (0.8,))
+
+
+class Replayed:
+    """Replays of which the combination costs more than its parts; ``made`` by name."""
+
+    full = (0.8,)
+    grid = MagicMock()
+
+    def __init__(self, *_: object) -> None:
+        self.made: dict[str, dict[str, float]] = {}
+        Replayed.last = self
+
+    def changes(self, shares: dict[str, float]) -> dict[str, float]:
+        return {f"sparsity.budget.{axis}": share for axis, share in shares.items()}
+
+    def run(self, sizes: dict[str, dict[str, float]], _: object) -> dict[str, Measured]:
+        self.made |= sizes
+        return {
+            name: told(0.0007 * sum(v < 1 for v in size.values()) ** 2)
+            for name, size in sizes.items()
+        }
+
+
+def test_less_is_proposed_where_the_combination_costs_more_than_its_parts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = {axis: [told(0.001, share=0.5)] for axis in ("macs", "rows", "dim")}
+    monkeypatch.setattr(advise, "_Replays", Replayed)
+    monkeypatch.setattr(advise, "_measure", lambda *_: half)
+    monkeypatch.setattr("stream_prune.cli.job.run_replay", Mock())
+    assert run(["advise", str(ROOT / "configs" / "synthetic.yaml"), "--tolerance", "0.4%"]) == 0
+    cuts = [sum(v < 1 for v in size.values()) for size in Replayed.last.made.values()]
+    assert cuts == [3, 1]
+    said = capsys.readouterr().out
+    assert "not surely within the tolerance" in said
+    assert said.splitlines()[-2].startswith("replayed: NE +0.07 % (+0.02 % to +0.12 %), within")
 
 
 def test_a_tolerance_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
