@@ -39,7 +39,7 @@ DEEPCTR_TORCH = Peer(  # the last two it needs and does not declare
 RECBOLE = Peer(  # it declares an old ray, which only its searches use
     "recbole",
     (TORCH, "numpy", "scipy", "pandas", "tqdm", "colorlog", "colorama", "pyyaml", "tabulate",
-     "texttable", "psutil", "thop", "plotly"),
+     "texttable", "psutil", "thop", "plotly", "scikit-learn"),
     alone=("recbole==1.2.1",),
 )  # fmt: skip
 
