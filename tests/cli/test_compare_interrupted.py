@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from test_compare_command import written
@@ -24,6 +25,8 @@ def test_ctrl_c_ends_all_workers_and_the_next_call_finishes_what_they_had_begun(
     begun = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
+        # Tests that were started in the background have Ctrl-C ignored, and so would the program.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 240
     while not any(runs.glob("*/config.json")):
