@@ -77,7 +77,7 @@ def cheapest(parts: Mapping[str, Sequence[Advice]], tolerance: float) -> dict[st
     """Of each part a candidate, or all of it: the least product of shares within ``tolerance``.
 
     Halving one part is worth as much as halving another. The loss of all parts together is within
-    the tolerance even at its interval's end, and a part that gained nothing pays for no other.
+    the tolerance even at its interval's end, and a part whose NE got better pays for no other.
 
     Args:
         parts: candidates by part.
