@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from stream_prune.compiled import compiled
 from stream_prune.embedding import id_map
-from stream_prune.embedding.compiled import compiled
 from stream_prune.embedding.id_map import EMPTY, I64, IdMap
 
 F32 = npt.NDArray[np.float32]

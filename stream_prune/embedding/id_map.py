@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.embedding.compiled import compiled
+from stream_prune.compiled import compiled
 from stream_prune.embedding.prefetch import AHEAD, prefetch
 
 I64 = npt.NDArray[np.int64]

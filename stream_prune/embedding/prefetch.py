@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-AHEAD = 8
+AHEAD = 32
 """So many elements ahead, memory has the time to answer."""
 
 

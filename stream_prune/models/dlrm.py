@@ -1,7 +1,6 @@
 """The head of DLRM: dense features and embeddings in, a logit out."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from stream_prune.models.aligned import padding
 from stream_prune.models.head_config import HeadConfig
 from stream_prune.models.mlp import mlp
+from stream_prune.models.pairwise_dots import PairwiseDots, beside_pairs
 from stream_prune.models.projected_dots import ProjectedDots
 from stream_prune.models.standardise import RunningStandardise
 
@@ -38,43 +38,6 @@ class DLRMHeadConfig(HeadConfig):
         super().__post_init__()
         self.check_widths("bottom", "top")
         self.check(0, "projected")
-
-
-class PairwiseDots(torch.autograd.Function):
-    """A vector [B, D] beside the dot products of all pairs [B, P] among it and others [B, F, D].
-
-    So many columns of zeros come last: :mod:`.aligned`.
-
-    Everything between the two products is one selection of columns a way: the backward of indexing
-    and of concatenation costs a narrow model as much on a CPU as half of its matrix products.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, vector: Tensor, others: Tensor, triangle: Tensor, mirror: Tensor, zeros: int
-    ) -> Tensor:
-        vectors = torch.cat([vector.unsqueeze(1), others], 1)
-        ctx.save_for_backward(vectors, mirror)
-        return _beside_pairs(vector, vectors, triangle, zeros)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        vectors, mirror = ctx.saved_tensors
-        n, dim = vectors.shape[1:]
-        products = gradient.index_select(1, mirror).view(-1, n, n)
-        products.diagonal(dim1=1, dim2=2).zero_()
-        # Under autocast the products were taken in bfloat16, of vectors that may be float32.
-        spread = torch.bmm(products.to(vectors.dtype), vectors)
-        return spread[:, 0] + gradient[:, :dim], spread[:, 1:], None, None, None
-
-
-def _beside_pairs(vector: Tensor, vectors: Tensor, triangle: Tensor, zeros: int = 0) -> Tensor:
-    products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
-    parts = [vector, products.index_select(1, triangle)]
-    if zeros:
-        parts.append(vector.new_zeros((len(vector), zeros)))
-    return torch.cat(parts, 1)
 
 
 class DLRMHead(nn.Module):
@@ -134,6 +97,6 @@ class DLRMHead(nn.Module):
             )
         else:
             vectors = torch.cat([vector.unsqueeze(1), emb], 1)
-            read = _beside_pairs(vector, vectors, self.triangle)
+            read = beside_pairs(vector, vectors, self.triangle)
         logits: Tensor = self.top(read).squeeze(1)
         return logits

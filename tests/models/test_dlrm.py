@@ -9,7 +9,7 @@ import torch
 import torch_pruning as tp
 
 from stream_prune.models import DLRMHead, DLRMHeadConfig
-from stream_prune.models.dlrm import PairwiseDots
+from stream_prune.models.pairwise_dots import PairwiseDots
 
 SHAPES = [(3, 4, 8), (3, 1, 4), (3, 0, 4), (0, 4, 8), (0, 1, 4)]  # dense, tables, dim
 

@@ -12,6 +12,6 @@ def compiled(loop: C) -> C:
     """Machine code for a loop over arrays, cached on disk; other Python threads run beside it.
 
     The cache of a loop is stale when a loop of another file that it calls has changed: delete
-    ``stream_prune/embedding/__pycache__`` after such an edit.
+    the ``__pycache__`` beside it after such an edit.
     """
     return cast(C, numba.njit(cache=True, nogil=True)(loop))

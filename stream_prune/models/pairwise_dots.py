@@ -1,0 +1,75 @@
+"""The dot products of all pairs among vectors, and their gradient: DLRM's interaction.
+
+Written as products and selections of columns, the way that exports and runs on any device; while a
+CPU trains in float32, as one compiled loop a way, in a third of the time. Everything between two
+such products costs a narrow model as much on a CPU as half of its matrix products.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOOPS = find_spec("numba") is not None
+"""Whether loops can be compiled; training from a log needs them anyway."""
+
+LOOP_THREADS = 2
+"""A compiled loop runs in one thread; with more than so many, products that use all are as fast."""
+
+
+class PairwiseDots(torch.autograd.Function):
+    """A vector [B, D] beside the dot products of all pairs [B, P] among it and others [B, F, D].
+
+    So many columns of zeros come last: :mod:`.aligned`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, vector: Tensor, others: Tensor, triangle: Tensor, mirror: Tensor, zeros: int
+    ) -> Tensor:
+        ctx.looped = _looped(vector, others)
+        if ctx.looped:
+            from stream_prune.models.dot_loops import dots
+
+            ctx.save_for_backward(vector, others)
+            return dots(vector, others, zeros)
+        vectors = torch.cat([vector.unsqueeze(1), others], 1)
+        ctx.save_for_backward(vectors, mirror)
+        return beside_pairs(vector, vectors, triangle, zeros)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        if ctx.looped:
+            from stream_prune.models.dot_loops import dots_backward
+
+            vector, others = ctx.saved_tensors
+            return *dots_backward(vector, others, gradient), None, None, None
+        vectors, mirror = ctx.saved_tensors
+        n, dim = vectors.shape[1:]
+        products = gradient.index_select(1, mirror).view(-1, n, n)
+        products.diagonal(dim1=1, dim2=2).zero_()
+        # Under autocast the products were taken in bfloat16, of vectors that may be float32.
+        spread = torch.bmm(products.to(vectors.dtype), vectors)
+        return spread[:, 0] + gradient[:, :dim], spread[:, 1:], None, None, None
+
+
+def beside_pairs(vector: Tensor, vectors: Tensor, triangle: Tensor, zeros: int = 0) -> Tensor:
+    """A vector [B, D] beside the products [B, P] among vectors [B, F + 1, D], and zeros."""
+    products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
+    parts = [vector, products.index_select(1, triangle)]
+    if zeros:
+        parts.append(vector.new_zeros((len(vector), zeros)))
+    return torch.cat(parts, 1)
+
+
+def _looped(vector: Tensor, others: Tensor) -> bool:
+    return (
+        LOOPS
+        and type(others) is Tensor  # not one that an export traces
+        and others.device.type == "cpu"
+        and vector.dtype == others.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and torch.get_num_threads() <= LOOP_THREADS
+    )
