@@ -10,7 +10,16 @@ from stream_prune.compiled import compiled
 from stream_prune.embedding import id_map, sketch, waiting_room
 from stream_prune.embedding.id_map import EMPTY, I64
 from stream_prune.embedding.prefetch import AHEAD, prefetch
-from stream_prune.embedding.row_set import F64, RowSet, evict, own, still_waiting
+from stream_prune.embedding.row_set import (
+    F64,
+    Owners,
+    RowSet,
+    evict,
+    exchange,
+    own,
+    owners,
+    still_waiting,
+)
 
 _ONE, _SIX_BITS = np.uint64(1), np.uint64(63)
 
@@ -34,8 +43,8 @@ def admit(
 
     ``keys`` are laid out as for :func:`id_map.lookup`, ``increment`` [F] is what a sighting counts
     now. Returns how many rows were handed out and writes which into ``fresh``, what each starts as
-    into ``origin`` (see :func:`own`), and the slot in which what was in it waits, or -1, into
-    ``left``; ``found`` gets the row that each key has afterwards.
+    into ``origin``, and the slot in which what was in it waits, or -1, into ``left`` (see
+    :func:`.row_set.exchange`); ``found`` gets the row that each key has afterwards.
     """
     handed_out = 0
     strangers, evicted = np.empty(keys.size, np.int64), np.empty(fresh.size, np.int64)
@@ -63,7 +72,7 @@ def admit(
             handed_out,
         )
         if handed_out > before:
-            _find_again(rows, table, keys, places, found)
+            _find_again(owners(rows, table), keys, places, found)
             still_waiting(rows.room, evicted[before:handed_out], left[before:handed_out])
     return handed_out
 
@@ -96,88 +105,98 @@ def _count_strangers(
     What nearly every stranger passes through is kept short: a filter of 64 bits says of most ids
     that they were not admitted a moment ago, and one bar that they don't contest.
     """
-    cells, counts, ids = rows.sketch, rows.counts, rows.ids
+    of, before, gone = owners(rows, table), handed_out, 0
+    slots, shift, blocks, block_shift = of.slots, of.shift, of.blocks, of.block_shift
     # Half a sighting below: between two sightings the first one has decayed a little.
     enough = (rows.admission[table] - 0.5) * amount
-    room, follows = rows.used[table] < rows.capacity[table], rows.follow[table]
-    waits = rows.room.oldest[table] != EMPTY
-    admitted, bar = np.uint64(0), _bar(rows, table, evicts)
+    first, follows = rows.first[table] + rows.cold[table], rows.follow[table]
+    used, capacity = rows.used[table], rows.capacity[table]
+    floor, hysteresis = rows.floor[table], rows.hysteresis[table]
+    base, stop = rows.weak_base[table], rows.weak_base[table] + rows.weak_stop[table]
+    weak, weak_counts = rows.weak[base:stop], rows.weak_count[base:stop]
+    tried, waits = rows.weak_next[table], rows.room.oldest[table] != EMPTY
+    bar = _bar(capacity, floor, hysteresis, weak_counts, tried, evicts)
+    admitted = np.uint64(0)
     for j in range(strangers.size):
         if j + AHEAD < strangers.size:
-            sketch.fetch(cells, table, keys[strangers[j + AHEAD]])
+            sketch.fetch(blocks, block_shift, keys[strangers[j + AHEAD]])
         key = keys[strangers[j]]
         bit = _ONE << (np.uint64(key) & _SIX_BITS)
         if admitted & bit:
-            at = id_map.find(ids, table, key)
+            at = id_map.find(slots, shift, key)
             if at >= 0:
-                counts[ids.slots[at, 1]] += amount
+                of.counts[slots[at, 1]] += amount
                 continue
+        room = used < capacity
         if not (room or follows):
             continue  # it was full before this sighting
-        count = sketch.add(cells, table, key, amount)
+        count = sketch.add(blocks, block_shift, key, amount)
         if count < enough:
             continue
-        row = EMPTY
+        row, loser = EMPTY, EMPTY
         if room:
-            row = rows.first[table] + rows.cold[table] + rows.used[table]
-            origin[handed_out] = own(rows, table, key, row, count)
-            evicted[handed_out] = left[handed_out] = EMPTY
-            rows.used[table] += 1
-            rows.floor[table] = min(rows.floor[table], count)
-            room = rows.used[table] < rows.capacity[table]
+            row = first + used
+            used += 1
+            floor = min(floor, count)
         elif count > bar and evicts:
-            row = int(_gives_way(rows, table, count))
+            row, tried = _gives_way(of.counts, weak, weak_counts, tried, hysteresis, count)
             if row != EMPTY:
-                evicted[handed_out] = evict(rows, table, row)
-                # First out, then in: the newcomer may have waited in the very slot.
-                origin[handed_out] = own(rows, table, key, row, count)
-                left[handed_out] = waiting_room.put(rows.room, table, evicted[handed_out])
+                loser = evict(of, row)
+                gone += 1
         if row != EMPTY:
-            fresh[handed_out] = row
+            own(of, key, row, count)
+            cold = rows.first[table] + id_map.cold_row(key, rows.cold[table])
+            origin[handed_out], left[handed_out] = cold, EMPTY
+            if waits:
+                origin[handed_out], left[handed_out] = exchange(rows.room, table, key, loser, cold)
+            fresh[handed_out], evicted[handed_out] = row, loser
             handed_out += 1
             admitted |= bit
-            bar = _bar(rows, table, evicts)
+            bar = _bar(capacity, floor, hysteresis, weak_counts, tried, evicts)
             continue
         if waits:
             waiting_room.touch(rows.room, table, key)
         if count > bar:
-            _enter(rows, table, key, count)
-            bar = _bar(rows, table, evicts)
+            if count > hysteresis * floor:
+                _enter(rows, table, key, count)
+            bar = _bar(capacity, floor, hysteresis, weak_counts, tried, evicts)
+    rows.used[table], rows.floor[table], rows.weak_next[table] = used, floor, tried
+    rows.admissions[table] += handed_out - before
+    rows.evictions[table] += gone
     return handed_out
 
 
 @compiled
-def _bar(rows: RowSet, table: int, evicts: bool) -> float:
+def _bar(
+    capacity: int, floor: float, hysteresis: float, weak_counts: F64, tried: int, evicts: bool
+) -> float:
     """What a count must exceed to win a listed row, or a place on the board."""
-    if rows.capacity[table] == 0:
+    if capacity == 0:
         return np.inf
-    least = rows.floor[table]
-    if evicts and rows.weak_next[table] < rows.weak_stop[table]:
-        least = min(least, rows.weak_count[rows.weak_base[table] + rows.weak_next[table]])
-    bar: float = rows.hysteresis[table] * least
-    return bar
+    if evicts and tried < weak_counts.size:
+        floor = min(floor, weak_counts[tried])
+    return hysteresis * floor
 
 
 @compiled
-def _gives_way(rows: RowSet, table: int, count: float) -> np.int64:
-    """The weakest listed row that was not seen since, if this count beats it; else -1."""
-    base = rows.weak_base[table]
-    while rows.weak_next[table] < rows.weak_stop[table]:
-        at = base + rows.weak_next[table]
-        if not count > rows.hysteresis[table] * rows.weak_count[at]:
-            break
-        rows.weak_next[table] += 1
-        row = rows.weak[at]
-        if rows.counts[row] == rows.weak_count[at]:
-            return np.int64(row)
-    return np.int64(EMPTY)
+def _gives_way(
+    counts: F64, weak: I64, weak_counts: F64, tried: int, hysteresis: float, count: float
+) -> tuple[int, int]:
+    """The weakest listed row that was not seen since, if this count beats it, else -1.
+
+    And how many of those that are listed have been ``tried`` afterwards.
+    """
+    while tried < weak.size and count > hysteresis * weak_counts[tried]:
+        tried += 1
+        row = weak[tried - 1]
+        if counts[row] == weak_counts[tried - 1]:
+            return int(row), tried
+    return EMPTY, tried
 
 
 @compiled
 def _enter(rows: RowSet, table: int, key: int, count: float) -> None:
-    """Put an id on the board, if it beats the table's floor and who has its cell."""
-    if not count > rows.hysteresis[table] * rows.floor[table]:
-        return
+    """Put an id on the board, if it beats who has its cell."""
     cell = rows.board_base[table] + id_map.home(key, rows.board_shift[table])
     if rows.candidates[cell] == EMPTY:
         rows.queue[rows.board_base[table] + rows.waiting[table]] = cell
@@ -188,9 +207,9 @@ def _enter(rows: RowSet, table: int, key: int, count: float) -> None:
 
 
 @compiled
-def _find_again(rows: RowSet, table: int, keys: I64, strangers: I64, found: I64) -> None:
+def _find_again(of: Owners, keys: I64, strangers: I64, found: I64) -> None:
     """Some strangers got their row at a later sighting in this batch."""
     for i in strangers:
-        at = id_map.find(rows.ids, table, keys[i])
+        at = id_map.find(of.slots, of.shift, keys[i])
         if at >= 0:
-            found[i] = rows.ids.slots[at, 1]
+            found[i] = of.slots[at, 1]

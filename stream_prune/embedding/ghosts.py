@@ -161,27 +161,27 @@ def _sample(keys: I64, start: int, stop: int, limit: int, sampled: I64) -> int:
 @compiled
 def _track(ghosts: Ghosts, table: int, keys: I64, times: I32, entries: I64) -> int:
     """How many times each tracked id occurs; writes which do, and returns how many."""
-    slots, base = ghosts.ids.slots, ghosts.ids.base[table]
-    mask, shift = ghosts.ids.base[table + 1] - base - 1, ghosts.ids.shift[table]
+    slots, shift = id_map.slots_of(ghosts.ids, table), ghosts.ids.shift[table]
+    mask = len(slots) - 1
     start, room = ghosts.base[table], ghosts.base[table + 1] - ghosts.base[table]
     known = 0
     for key in keys:
         slot = id_map.home(key, shift)
-        owner = slots[base + slot, 0]
+        owner = slots[slot, 0]
         while owner != key and owner != EMPTY:
             slot = (slot + 1) & mask
-            owner = slots[base + slot, 0]
+            owner = slots[slot, 0]
         if owner == EMPTY:
             if ghosts.used[table] == room:  # until the round is over
                 ghosts.round_hits[table, BINS] += 1
                 continue
             entry = start + ghosts.used[table]
             ghosts.used[table] += 1
-            slots[base + slot, 0] = key
-            slots[base + slot, 1] = entry
+            slots[slot, 0] = key
+            slots[slot, 1] = entry
             ghosts.owner[entry], ghosts.bin[entry] = key, BINS
             ghosts.counts[entry], ghosts.age[entry] = 0.0, UNSEEN
-        entry = slots[base + slot, 1]
+        entry = slots[slot, 1]
         entries[known] = entry
         known += times[entry] == 0
         times[entry] += 1
@@ -227,5 +227,6 @@ def _count(
 def index(ghosts: Ghosts, table: int) -> None:
     """Fill an empty id map of a table from its tracked ids."""
     start = ghosts.base[table]
+    slots, shift = id_map.slots_of(ghosts.ids, table), ghosts.ids.shift[table]
     for entry in range(start, start + ghosts.used[table]):
-        id_map.insert(ghosts.ids, table, ghosts.owner[entry], entry)
+        id_map.insert(slots, shift, ghosts.owner[entry], entry)

@@ -66,27 +66,62 @@ class RowSet(NamedTuple):
     evictions: I64
 
 
-@compiled
-def own(rows: RowSet, table: int, key: int, row: int, count: float) -> np.int64:
-    """Returns what the row starts as: a cold row, or -1 - slot of the room where it waited."""
-    id_map.insert(rows.ids, table, key, row)
-    rows.owner[row] = key
-    rows.counts[row] = count
-    rows.admissions[table] += 1
-    slot = waiting_room.take(rows.room, table, key)
-    if slot >= 0:
-        return np.int64(-1 - slot)
-    return np.int64(rows.first[table] + id_map.cold_row(key, rows.cold[table]))
+class Owners(NamedTuple):
+    """Of one table what changes with the owner of a row.
+
+    Its map and its sketch with their shifts, and ``owner`` and ``counts`` of all tables. Inner
+    loops take this and not a :class:`RowSet`: to hand over all arrays of that costs a call .15 us.
+    """
+
+    slots: I64
+    shift: np.uint64
+    blocks: npt.NDArray[np.float32]
+    block_shift: np.uint64
+    owner: I64
+    counts: F64
 
 
 @compiled
-def evict(rows: RowSet, table: int, row: int) -> np.int64:
+def owners(rows: RowSet, table: int) -> Owners:
+    """Those of a table, as views."""
+    return Owners(
+        id_map.slots_of(rows.ids, table),
+        rows.ids.shift[table],
+        sketch.cells_of(rows.sketch, table),
+        rows.sketch.shift[table],
+        rows.owner,
+        rows.counts,
+    )
+
+
+@compiled
+def own(of: Owners, key: int, row: int, count: float) -> None:
+    """Give a row that nobody owns to an id."""
+    id_map.insert(of.slots, of.shift, key, row)
+    of.owner[row] = key
+    of.counts[row] = count
+
+
+@compiled
+def evict(of: Owners, row: int) -> int:
     """Take a row from its owner, whom it returns."""
-    key = rows.owner[row]
-    id_map.remove(rows.ids, table, key)
-    sketch.raise_to(rows.sketch, table, key, rows.counts[row])
-    rows.evictions[table] += 1
-    return np.int64(key)
+    key = of.owner[row]
+    id_map.remove(of.slots, of.shift, key)
+    sketch.raise_to(of.blocks, of.block_shift, key, of.counts[row])
+    return int(key)
+
+
+@compiled
+def exchange(room: WaitingRoom, table: int, key: int, evicted: int, cold: int) -> tuple[int, int]:
+    """A newcomer leaves the waiting room, and whom it evicted, if anybody, enters it.
+
+    Returns what the newcomer's row starts as, the ``cold`` row or -1 - the slot where it waited,
+    and the slot in which what was in it waits, or -1.
+    """
+    slot = waiting_room.take(room, table, key)
+    # First out, then in: the newcomer may have waited in the very slot.
+    left = int(waiting_room.put(room, table, evicted)) if evicted != EMPTY else EMPTY
+    return int(-1 - slot) if slot >= 0 else cold, left
 
 
 @compiled
@@ -137,13 +172,14 @@ def contest(rows: RowSet, fresh: I64, origin: I64, left: I64) -> int:
     one of the lower cell comes first, of equal rows the lower one. The boards are empty afterwards,
     and twice as many of the weakest rows as were asked for since the last contest are listed anew.
     Returns how many rows changed hands and writes which into ``fresh``, what each starts as into
-    ``origin`` (see :func:`own`), and the slot in which what was in it waits, or -1, into ``left``.
+    ``origin``, and the slot in which what was in it waits, or -1, into ``left`` (:func:`exchange`).
     """
     changed = 0
     for table in range(rows.first.size):
         if rows.waiting[table] == 0 and rows.weak_next[table] == 0:
             continue
-        before = changed
+        before, of = changed, owners(rows, table)
+        waits = rows.room.oldest[table] != EMPTY
         wanted = 2 * (rows.waiting[table] + rows.weak_next[table]) + FEWEST_LISTED
         spare = min(rows.weak_base[table + 1] - rows.weak_base[table], wanted)
         board = rows.board_base[table]
@@ -159,12 +195,16 @@ def contest(rows: RowSet, fresh: I64, origin: I64, left: I64) -> int:
             rows.floor[table] = min(rows.counts[row], rows.strength[cells[max(i - 1, 0)]])
             if not strength > rows.hysteresis[table] * rows.counts[row]:
                 break
-            evicted[i] = evict(rows, table, row)
-            # First out, then in: the newcomer may have waited in the very slot.
-            origin[changed] = own(rows, table, rows.candidates[cells[i]], row, strength)
-            left[changed] = waiting_room.put(rows.room, table, evicted[i])
+            evicted[i], key = evict(of, row), rows.candidates[cells[i]]
+            own(of, key, row, strength)
+            cold = rows.first[table] + id_map.cold_row(key, rows.cold[table])
+            origin[changed], left[changed] = cold, EMPTY
+            if waits:
+                origin[changed], left[changed] = exchange(rows.room, table, key, evicted[i], cold)
             fresh[changed] = row
             changed += 1
+        rows.admissions[table] += changed - before
+        rows.evictions[table] += changed - before
         still_waiting(rows.room, evicted, left[before:changed])
         clear_board(rows, table)
         _list(rows, table, victims[changed - before :][:spare])
@@ -193,9 +233,10 @@ def disown(rows: RowSet, table: int, gone: I64, left: I64) -> None:
 
     ``gone`` is in falling order of counts. Writes the slots in which they wait, or -1, to ``left``.
     """
+    blocks, shift = sketch.cells_of(rows.sketch, table), rows.sketch.shift[table]
     for i in range(gone.size - 1, -1, -1):  # the strongest last: it is the last to be forgotten
         key = rows.owner[gone[i]]
-        sketch.raise_to(rows.sketch, table, key, rows.counts[gone[i]])
+        sketch.raise_to(blocks, shift, key, rows.counts[gone[i]])
         left[i] = waiting_room.put(rows.room, table, key)
     still_waiting(rows.room, rows.owner[gone], left)
     rows.evictions[table] += gone.size
@@ -215,6 +256,7 @@ def clear_board(rows: RowSet, table: int) -> None:
 def index(rows: RowSet) -> None:
     """Fill an empty id map from the owners of the rows."""
     for table in range(rows.first.size):
+        slots, shift = id_map.slots_of(rows.ids, table), rows.ids.shift[table]
         start = rows.first[table] + rows.cold[table]
         for row in range(start, start + rows.used[table]):
-            id_map.insert(rows.ids, table, rows.owner[row], row)
+            id_map.insert(slots, shift, rows.owner[row], row)

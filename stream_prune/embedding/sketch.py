@@ -44,13 +44,19 @@ def empty_sketch(half_lives: npt.NDArray[np.float64]) -> Sketch:
 
 
 @compiled
-def add(sketch: Sketch, table: int, key: int, amount: float) -> float:
+def cells_of(sketch: Sketch, table: int) -> npt.NDArray[np.float32]:
+    """A table's own blocks, as the functions on one id take them (:mod:`.id_map` says why)."""
+    return sketch.cells[sketch.base[table] : sketch.base[table + 1]]
+
+
+@compiled
+def add(blocks: npt.NDArray[np.float32], shift: np.uint64, key: int, amount: float) -> float:
     """Count ``amount`` more of an id; returns its new estimate.
 
     The loops over the depth are written out: a stream's strangers spend most of their time here.
     """
-    block, places = _hashes(key, sketch.shift[table])
-    cells = sketch.cells[sketch.base[table] + block]
+    block, places = _hashes(key, shift)
+    cells = blocks[block]
     first, second = places & _THREE, _FOUR + ((places >> _TWO) & _THREE)
     third = _EIGHT + ((places >> _FOUR) & _THREE)
     fourth = _TWELVE + ((places >> _SIX) & _THREE)
@@ -65,17 +71,17 @@ def add(sketch: Sketch, table: int, key: int, amount: float) -> float:
 
 
 @compiled
-def fetch(sketch: Sketch, table: int, key: int) -> None:
+def fetch(blocks: npt.NDArray[np.float32], shift: np.uint64, key: int) -> None:
     """Hint that an id is about to be counted."""
-    block, _ = _hashes(key, sketch.shift[table])
-    prefetch(sketch.cells, (sketch.base[table] + block) * (4 * _DEPTH))
+    block, _ = _hashes(key, shift)
+    prefetch(blocks, block * (4 * _DEPTH))
 
 
 @compiled
-def raise_to(sketch: Sketch, table: int, key: int, count: float) -> None:
+def raise_to(blocks: npt.NDArray[np.float32], shift: np.uint64, key: int, count: float) -> None:
     """Make an id's estimate at least ``count``: what a row brings back when it is evicted."""
-    block, places = _hashes(key, sketch.shift[table])
-    cells = sketch.cells[sketch.base[table] + block]
+    block, places = _hashes(key, shift)
+    cells = blocks[block]
     for depth in range(_DEPTH):
         cell = np.uint64(4 * depth) + (places & _THREE)
         cells[cell] = max(cells[cell], np.float32(count))

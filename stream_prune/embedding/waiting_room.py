@@ -74,12 +74,13 @@ def put(room: WaitingRoom, table: int, key: int) -> np.int64:
     slot = room.oldest[table]
     if slot == EMPTY:
         return np.int64(EMPTY)
+    slots, shift = id_map.slots_of(room.ids, table), room.ids.shift[table]
     if room.owner[slot] != EMPTY:
-        id_map.remove(room.ids, table, room.owner[slot])
+        id_map.remove(slots, shift, room.owner[slot])
     _unlink(room, table, slot)
     _append(room, table, slot)
     room.owner[slot] = key
-    id_map.insert(room.ids, table, key, slot)
+    id_map.insert(slots, shift, key, slot)
     at: np.int64 = slot
     return at
 
@@ -89,11 +90,12 @@ def take(room: WaitingRoom, table: int, key: int) -> np.int64:
     """The slot in which an id waited, which is free from now on; -1 where it did not wait."""
     if room.oldest[table] == EMPTY:
         return np.int64(EMPTY)
-    at = id_map.find(room.ids, table, key)
+    slots, shift = id_map.slots_of(room.ids, table), room.ids.shift[table]
+    at = id_map.find(slots, shift, key)
     if at < 0:
         return np.int64(EMPTY)
-    slot = room.ids.slots[at, 1]
-    id_map.remove(room.ids, table, key)
+    slot = slots[at, 1]
+    id_map.remove(slots, shift, key)
     room.owner[slot] = EMPTY
     _unlink(room, table, slot)
     room.newer[slot], room.older[slot] = room.oldest[table], EMPTY
@@ -111,9 +113,10 @@ def touch(room: WaitingRoom, table: int, key: int) -> None:
     """An id that may be waiting has been seen: the others leave before it."""
     if room.oldest[table] == EMPTY:
         return
-    at = id_map.find(room.ids, table, key)
+    slots = id_map.slots_of(room.ids, table)
+    at = id_map.find(slots, room.ids.shift[table], key)
     if at >= 0:
-        slot = room.ids.slots[at, 1]
+        slot = slots[at, 1]
         _unlink(room, table, slot)
         _append(room, table, slot)
 
@@ -122,6 +125,7 @@ def touch(room: WaitingRoom, table: int, key: int) -> None:
 def index(room: WaitingRoom) -> None:
     """Fill an empty id map from the owners of the slots."""
     for table in range(room.oldest.size):
+        slots, shift = id_map.slots_of(room.ids, table), room.ids.shift[table]
         for slot in range(room.base[table], room.base[table + 1]):
             if room.owner[slot] != EMPTY:
-                id_map.insert(room.ids, table, room.owner[slot], slot)
+                id_map.insert(slots, shift, room.owner[slot], slot)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_prune.embedding.id_map import empty_map, find, insert, lookup, remove
+from stream_prune.embedding.id_map import empty_map, find, insert, lookup, remove, slots_of
 
 CAPACITY = 8
 # Ids that differ in high bits or low ones only, and the extremes.
@@ -19,10 +19,10 @@ def test_maps_find_what_was_inserted_and_nothing_that_was_removed(sequence):
     expected: list[dict[int, int]] = [{}, {}]
     for place, (table, key) in enumerate(sequence):
         if key in expected[table]:
-            remove(ids, table, key)
+            remove(slots_of(ids, table), ids.shift[table], key)
             del expected[table][key]
         elif len(expected[table]) < CAPACITY:
-            insert(ids, table, key, 100 + place)
+            insert(slots_of(ids, table), ids.shift[table], key, 100 + place)
             expected[table][key] = 100 + place
         rows = np.empty(2 * len(KEYS), np.int64)
         spans = np.array([0, len(KEYS), 2 * len(KEYS)])
@@ -33,7 +33,8 @@ def test_maps_find_what_was_inserted_and_nothing_that_was_removed(sequence):
 
 def test_a_full_map_of_one_or_none_still_answers():
     ids = empty_map(np.array([0, 1]))
-    insert(ids, 1, 5, 7)
-    assert find(ids, 0, 5) == -1
-    assert find(ids, 1, 6) == -1
-    assert ids.slots[find(ids, 1, 5), 1] == 7
+    (none, one), (no_shift, shift) = (slots_of(ids, table) for table in (0, 1)), ids.shift
+    insert(one, shift, 5, 7)
+    assert find(none, no_shift, 5) == -1
+    assert find(one, shift, 6) == -1
+    assert one[find(one, shift, 5), 1] == 7
