@@ -21,6 +21,8 @@ LANES = 16
 SUMS = 4
 """Independent sums: one alone would wait for each of its additions."""
 
+_ONE = np.uint64(1)  # places without a sign are not asked whether they count from the end
+
 
 def dots(vector: Tensor, others: Tensor, zeros: int) -> Tensor:
     """[B, D + P + zeros]: ``vector`` [B, D], its products with and among ``others`` [B, F, D]."""
@@ -133,25 +135,27 @@ def _gradients(
 ) -> None:
     batch, tables, dim = others.shape
     n = tables + 1
-    width = (dim + LANES - 1) // LANES * LANES
-    vectors = np.zeros(n * width, np.float32)  # [F + 1, D], filled up
-    pairs = np.zeros((n, n), np.float32)  # symmetric, with zeros on the diagonal
+    rest = tables * dim
+    flat = others.reshape(batch, rest)
+    vectors = np.zeros(n * dim + LANES, np.float32)  # [F + 1, D]; a sum reads past a vector's end
+    pairs = np.zeros(n * n, np.float32)  # symmetric, with zeros on the diagonal
+    start, step = np.uint64(dim), np.uint64(n)
     for b in range(batch):
         for d in range(dim):
             vectors[d] = vector[b, d]
-        for f in range(tables):
-            for d in range(dim):
-                vectors[(f + 1) * width + d] = others[b, f, d]
-        column = dim
+        for k in range(rest):
+            vectors[dim + k] = flat[b, k]
+        pair = start
         for i in range(1, n):
-            for j in range(i):
-                pairs[i, j] = pairs[j, i] = gradient[b, column + j]
-            column += i
+            below, above = np.uint64(i) * step, np.uint64(i)
+            for _ in range(i):
+                pairs[below] = pairs[above] = gradient[b, pair]
+                pair, below, above = pair + _ONE, below + _ONE, above + step
         for d in range(0, dim, LANES):
-            _add_scaled(pairs, 0, vectors, d, width, n, of_vector, b * dim + d)
+            _add_scaled(pairs, 0, vectors, d, dim, n, of_vector, b * dim + d)
         for d in range(dim):
             of_vector[b * dim + d] += gradient[b, d]
         for f in range(tables):
             for d in range(0, dim, LANES):
                 place = (b * tables + f) * dim + d
-                _add_scaled(pairs, (f + 1) * n, vectors, d, width, n, of_others, place)
+                _add_scaled(pairs, (f + 1) * n, vectors, d, dim, n, of_others, place)

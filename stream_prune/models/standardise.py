@@ -42,7 +42,8 @@ class RunningStandardise(nn.Module):
     @torch.no_grad()
     def _merge(self, x: Tensor) -> None:
         rows = x.shape[0]
-        var, mean = torch.var_mean(x, dim=0, correction=0)
+        mean = x.mean(0)
+        var = (x - mean).square().mean(0)  # var_mean takes three times as long on a CPU
         total = self.count + rows
         delta = mean - self.mean
         share = rows / total
