@@ -1,8 +1,8 @@
 """The dot products of all pairs among vectors, and their gradient: DLRM's interaction.
 
 Written as products and selections of columns, the way that exports and runs on any device; while a
-CPU trains in float32, as one compiled loop a way, in a third of the time. Everything between two
-such products costs a narrow model as much on a CPU as half of its matrix products.
+CPU trains, as one compiled loop a way, in a third of the time. Everything between two such products
+costs a narrow model as much on a CPU as half of its matrix products.
 """
 
 from importlib.util import find_spec
@@ -33,7 +33,7 @@ class PairwiseDots(torch.autograd.Function):
             from stream_prune.models.dot_loops import dots
 
             ctx.save_for_backward(vector, others)
-            return dots(vector, others, zeros)
+            return dots(vector.float(), others, zeros)
         vectors = torch.cat([vector.unsqueeze(1), others], 1)
         ctx.save_for_backward(vectors, mirror)
         return beside_pairs(vector, vectors, triangle, zeros)
@@ -45,7 +45,8 @@ class PairwiseDots(torch.autograd.Function):
             from stream_prune.models.dot_loops import dots_backward
 
             vector, others = ctx.saved_tensors
-            return *dots_backward(vector, others, gradient), None, None, None
+            of_vector, of_others = dots_backward(vector.float(), others, gradient.float())
+            return of_vector.to(vector.dtype), of_others, None, None, None
         vectors, mirror = ctx.saved_tensors
         n, dim = vectors.shape[1:]
         products = gradient.index_select(1, mirror).view(-1, n, n)
@@ -65,11 +66,12 @@ def beside_pairs(vector: Tensor, vectors: Tensor, triangle: Tensor, zeros: int =
 
 
 def _looped(vector: Tensor, others: Tensor) -> bool:
+    """Under autocast, too: loops are exact, and the bottom's vector alone comes in bfloat16."""
     return (
         LOOPS
         and type(others) is Tensor  # not one that an export traces
         and others.device.type == "cpu"
-        and vector.dtype == others.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
+        and others.dtype == torch.float32
+        and vector.dtype in (torch.float32, torch.bfloat16)
         and torch.get_num_threads() <= LOOP_THREADS
     )

@@ -45,9 +45,9 @@ class RunningStandardise(nn.Module):
         mean = x.mean(0)
         var = (x - mean).square().mean(0)  # var_mean takes three times as long on a CPU
         total = self.count + rows
-        delta = mean - self.mean
         share = rows / total
-        self.mean += delta * share
+        between = (mean - self.mean).square_() * (share * (1.0 - share))
+        self.mean.lerp_(mean, share)
         # With no rows so far share is 1, and the initial variance drops out.
-        self.var += (var - self.var) * share + delta.square() * share * (1.0 - share)
+        self.var.lerp_(var, share).add_(between)
         self.count.copy_(total)

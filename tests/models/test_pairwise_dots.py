@@ -75,6 +75,18 @@ def test_one_step_of_training_is_the_same_either_way(monkeypatch):
     torch.testing.assert_close(*taken, rtol=1e-4, atol=1e-5)
 
 
+def test_a_vector_in_bfloat16_has_its_gradient_in_bfloat16(monkeypatch):
+    torch.manual_seed(0)
+    vector, others = torch.randn(4, 8).bfloat16(), torch.randn(4, 3, 8)
+    found, of_vector, of_others = read(vector, others, looped=True, monkeypatch=monkeypatch)
+    wanted, of_floats, others_too = read(
+        vector.float(), others, looped=True, monkeypatch=monkeypatch
+    )
+    assert of_vector.dtype == torch.bfloat16
+    torch.testing.assert_close([found, of_others], [wanted, others_too])
+    torch.testing.assert_close(of_vector.float(), of_floats, rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("dtype", "threads", "autocast", "looped"),
     [
@@ -82,10 +94,10 @@ def test_one_step_of_training_is_the_same_either_way(monkeypatch):
         (torch.float32, 2, False, True),
         (torch.float32, 3, False, False),
         (torch.float64, 1, False, False),
-        (torch.float32, 1, True, False),
+        (torch.float32, 1, True, True),
     ],
 )
-def test_loops_are_for_float32_on_a_cpu_of_few_threads(
+def test_loops_are_for_embeddings_in_float32_on_a_cpu_of_few_threads(
     dtype, threads, autocast, looped, monkeypatch
 ):
     products = []
