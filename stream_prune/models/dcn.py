@@ -88,7 +88,7 @@ class DCNHead(nn.Module):
         self.cross = nn.ModuleList(CrossLayer(width, config.rank) for _ in range(config.layers))
         self.deep = mlp((width, *config.top))
         if config.top:
-            self.deep.append(nn.ReLU())
+            self.deep.append(nn.ReLU(inplace=True))
         read = (width, *config.top)[-1]
         self.out = nn.Linear(read + (width if config.structure == "parallel" else 0), 1)
 

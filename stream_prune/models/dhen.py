@@ -153,7 +153,7 @@ class DHENHead(nn.Module):
             vectors += 1
             self.standardise = RunningStandardise(config.dense)
             self.bottom = mlp((config.dense, *config.bottom, config.dim))
-            self.bottom.append(nn.ReLU())
+            self.bottom.append(nn.ReLU(inplace=True))
         self.layers = nn.ModuleList()
         for _ in range(config.layers):
             layer = DHENLayer(config, vectors)

@@ -64,7 +64,7 @@ class DLRMHead(nn.Module):
         if config.dense:
             self.standardise = RunningStandardise(config.dense)
             self.bottom = mlp((config.dense, *config.bottom, dim))
-            self.bottom.append(nn.ReLU())
+            self.bottom.append(nn.ReLU(inplace=True))
         else:
             self.constant = nn.Parameter(torch.randn(dim) * dim**-0.5)
         if config.projected:

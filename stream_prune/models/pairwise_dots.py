@@ -69,7 +69,8 @@ def _looped(vector: Tensor, others: Tensor) -> bool:
     """Under autocast, too: loops are exact, and the bottom's vector alone comes in bfloat16."""
     return (
         LOOPS
-        and type(others) is Tensor  # not one that an export traces
+        and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()  # somebody traces or counts what torch does
         and others.device.type == "cpu"
         and others.dtype == torch.float32
         and vector.dtype in (torch.float32, torch.bfloat16)

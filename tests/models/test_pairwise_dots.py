@@ -1,9 +1,12 @@
 """The compiled loops of the dot interaction against its products, and when which is taken."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from stream_prune.models import pairwise_dots
 from stream_prune.models.aligned import padding
@@ -85,6 +88,27 @@ def test_a_vector_in_bfloat16_has_its_gradient_in_bfloat16(monkeypatch):
     assert of_vector.dtype == torch.bfloat16
     torch.testing.assert_close([found, of_others], [wanted, others_too])
     torch.testing.assert_close(of_vector.float(), of_floats, rtol=1e-2, atol=1e-2)
+
+
+def test_products_are_counted_where_somebody_counts():
+    head = DLRMHead(DLRMHeadConfig(0, 3, 4, (), (4,)))
+    with FlopCounterMode(display=False) as counted:
+        PairwiseDots.apply(
+            torch.ones(2, 4, requires_grad=True), torch.ones(2, 3, 4), head.triangle, head.mirror, 0
+        )
+    assert counted.get_total_flops() == 2 * 2 * 4 * 4 * 4
+
+
+def test_a_compiled_head_learns_as_a_plain_one():
+    torch.manual_seed(0)
+    head = DLRMHead(DLRMHeadConfig(3, 5, 8, bottom=(16,), top=(12,)))
+    dense, emb = torch.randn(7, 3), torch.randn(7, 5, 8)
+    taken = []
+    for way in (head, torch.compile(copy.deepcopy(head), backend="aot_eager", fullgraph=True)):
+        given = emb.clone().requires_grad_()
+        way(dense, given).square().sum().backward()
+        taken.append([given.grad, *(p.grad for p in way.parameters())])
+    torch.testing.assert_close(*taken)
 
 
 @pytest.mark.parametrize(
