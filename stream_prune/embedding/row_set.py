@@ -234,10 +234,11 @@ def disown(rows: RowSet, table: int, gone: I64, left: I64) -> None:
     ``gone`` is in falling order of counts. Writes the slots in which they wait, or -1, to ``left``.
     """
     blocks, shift = sketch.cells_of(rows.sketch, table), rows.sketch.shift[table]
+    waits = rows.room.oldest[table] != EMPTY
     for i in range(gone.size - 1, -1, -1):  # the strongest last: it is the last to be forgotten
         key = rows.owner[gone[i]]
         sketch.raise_to(blocks, shift, key, rows.counts[gone[i]])
-        left[i] = waiting_room.put(rows.room, table, key)
+        left[i] = waiting_room.put(rows.room, table, key) if waits else EMPTY
     still_waiting(rows.room, rows.owner[gone], left)
     rows.evictions[table] += gone.size
 
