@@ -7,7 +7,10 @@ from numba.core import types
 from numba.extending import intrinsic
 
 AHEAD = 32
-"""So many elements ahead, memory has the time to answer."""
+"""So many elements ahead, memory has the time to answer.
+
+53,000 look-ups among a million ids take .54 ms, with 8 ahead .75, with 64 as long.
+"""
 
 
 @intrinsic  # type: ignore[untyped-decorator]

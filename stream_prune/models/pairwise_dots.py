@@ -15,7 +15,7 @@ LOOPS = find_spec("numba") is not None
 """Whether loops can be compiled; training from a log needs them anyway."""
 
 LOOP_THREADS = 2
-"""A compiled loop runs in one thread; with more than so many, products that use all are as fast."""
+"""A compiled loop runs in one thread; torch's products use all, where there are more than these."""
 
 
 class PairwiseDots(torch.autograd.Function):
