@@ -13,7 +13,8 @@ FuxiCTR and DeepCTR-Torch run in environments of their own (``peers``), each wit
 training step and Adam over everything, so that every row has a gradient in every step; here only
 the rows that a batch has touched are read and written. DeepCTR-Torch has no DLRM: its DeepFM has
 the same embeddings and top layers. *The limit* is the same step's matrix products and reading the
-rows, run bare in this process.
+rows, run bare in this process: all as torch has them, or with the dot products of all pairs by the
+compiled loops that training uses.
 
 Ten million rows take 6 GB of memory, and are FuxiCTR's and this project's alone. With two cores,
 wall time counts. ``--alone``: without the peers. ``--quick``: fewer turns.
@@ -41,6 +42,7 @@ from compare_throughput.figures import (
     FUXICTR,
     HALF,
     LIMITS,
+    LOOP_LIMITS,
     NARROW,
     NARROW_HALF,
     OWN,
@@ -89,6 +91,7 @@ def million(log: Clicks, pythons: dict[str, Path], rounds: int, batches: int) ->
     own = both(log) | dict(halves)
     contenders: dict[str, Learn | Peer] = {name: each.learn for name, each in own.items()}
     contenders |= {limit: bare(own[name], name) for name, limit in LIMITS.items()}
+    contenders |= {limit: bare(own[name], name, loops=True) for name, limit in LOOP_LIMITS.items()}
     size = "1 M rows"
     found, losses = measured(log, pythons, own, contenders, rounds, batches)
     fast = 8 if has_bfloat16() else None
@@ -100,6 +103,8 @@ def million(log: Clicks, pythons: dict[str, Path], rounds: int, batches: int) ->
         *over(size, found, OWN, DEEPCTR, None),
         *over(size, found, OWN, LIMITS[OWN], 0.8),
         *over(size, found, NARROW, LIMITS[NARROW], 0.8),
+        *over(size, found, OWN, LOOP_LIMITS[OWN], 0.8),
+        *over(size, found, NARROW, LOOP_LIMITS[NARROW], 0.8),
         *(figure for name in own for figure in equal_or_better(size, losses, name)),
     ]
 
@@ -170,11 +175,11 @@ def on_gpu(own: Own) -> Learn:
     return learn
 
 
-def bare(own: Own, name: str) -> Learn:
+def bare(own: Own, name: str, *, loops: bool = False) -> Learn:
     """The limit of one of the widths, on that learner's own tables."""
     tables = own.learner.tables
     rows = torch.from_numpy(tables.lookup(own.batches[0].ids))
-    return Limit(*WIDTHS[name], tables.weight.clone(), rows).learn
+    return Limit(*WIDTHS[name], tables.weight.clone(), rows, loops=loops).learn
 
 
 def has_bfloat16() -> bool:

@@ -17,6 +17,7 @@ OWN = "own DLRM"
 NARROW = "own DLRM, 20 % width"
 HALF, NARROW_HALF = f"{OWN}, bfloat16", f"{NARROW}, bfloat16"
 LIMITS = {OWN: "limit", NARROW: "limit, 20 % width"}
+LOOP_LIMITS = {name: f"{limit}, compiled dot products" for name, limit in LIMITS.items()}
 
 
 def rates(size: str, found: Rates, losses: Mapping[str, float]) -> list[Figure]:

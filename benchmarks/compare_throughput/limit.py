@@ -2,7 +2,8 @@
 
 No activation, loss, gradient of a bias, standardisation, concatenation, optimizer or update of a
 row, no counting and no look-up of ids in a map: what no implementation in this process can do
-without, as fast as its library has it.
+without. As fast as torch has it, or with the dot products of all pairs and their gradients by this
+project's compiled loops, which select the pairs on the way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from compare_throughput.clicks import BATCH, DENSE, DIM, FIELDS
+from stream_prune.models.dot_loops import dots, dots_backward
 
 
 class Limit:
@@ -24,6 +26,7 @@ class Limit:
         weight: of the tables [V, D], flat.
         rows: [B F] rows that a mini-batch reads.
         dtype: of the products.
+        loops: dot products by compiled loops.
     """
 
     def __init__(
@@ -33,17 +36,27 @@ class Limit:
         weight: Tensor,
         rows: Tensor,
         dtype: torch.dtype = torch.float32,
+        *,
+        loops: bool = False,
     ) -> None:
-        self._products: list[Callable[[], Tensor]] = []
+        self._products: list[Callable[[], object]] = []
         vectors = FIELDS + 1
         self._layers((DENSE, *bottom, DIM), dtype, of_inputs=False)
         self._layers((DIM + vectors * (vectors - 1) // 2, *top, 1), dtype, of_inputs=True)
+        self._products.append(lambda: weight.index_select(0, rows))
+        if loops:
+            vector, others = torch.randn(BATCH, DIM), torch.randn(BATCH, FIELDS, DIM)
+            gradient = dots(vector, others, 0)
+            self._products += [
+                lambda: dots(vector, others, 0),
+                lambda: dots_backward(vector, others, gradient),
+            ]
+            return
         x = torch.randn(BATCH, vectors, DIM, dtype=dtype)
         pairs = torch.randn(BATCH, vectors, vectors, dtype=dtype)
         self._products += [
             lambda: torch.bmm(x, x.transpose(1, 2)),
             lambda: torch.bmm(pairs, x),
-            lambda: weight.index_select(0, rows),
         ]
 
     def learn(self, batches: int) -> None:

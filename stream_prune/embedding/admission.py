@@ -6,7 +6,7 @@ all ids with the counting of those that own a row, then the strangers, in their 
 
 import numpy as np
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding import id_map, sketch, waiting_room
 from stream_prune.embedding.id_map import EMPTY, I64
 from stream_prune.embedding.prefetch import AHEAD, prefetch

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding.id_map import I64
 
 F32 = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ See :mod:`.ghosts` for what is kept and why.
 
 import numpy as np
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding.ghosts import (
     BINS,
     F64,

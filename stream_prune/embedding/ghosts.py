@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding import id_map
 from stream_prune.embedding.id_map import EMPTY, I64, IdMap
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding.prefetch import AHEAD, prefetch
 
 I64 = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding.id_map import I64
 from stream_prune.embedding.prefetch import AHEAD, prefetch
 

@@ -7,7 +7,7 @@ of a doubling, and only what shares a bucket is compared.
 import numpy as np
 import numpy.typing as npt
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 from stream_prune.embedding.id_map import I64
 
 F32 = npt.NDArray[np.float32]

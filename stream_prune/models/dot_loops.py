@@ -15,7 +15,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from stream_prune.compiled import compiled
+from stream_prune.compiled_loops import compiled
 
 LANES = 16
 SUMS = 4
@@ -77,7 +77,7 @@ def _add_scaled(
         vector, number = ir.VectorType(ir.FloatType(), LANES), count.type
         undefined, first = vector(ir.Undefined), ir.IntType(32)(0)
         everywhere = ir.VectorType(ir.IntType(32), LANES)([0] * LANES)
-        sums = [cgutils.alloca_once_value(builder, vector([0.0] * LANES)) for _ in range(SUMS)]
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(SUMS)]
         for each in sums:
             builder.store(vector([0.0] * LANES), each)
 

@@ -19,7 +19,9 @@ def read(vector, others, *, looped, monkeypatch, zeros=0, gradient=None):
     head = DLRMHead(DLRMHeadConfig(0, others.shape[1], others.shape[2], (), (4,)))
     vector, others = (x.clone().requires_grad_() for x in (vector, others))
     monkeypatch.setattr(pairwise_dots, "LOOPS", looped)
+    monkeypatch.setattr(pairwise_dots, "LOOP_THREADS", torch.get_num_threads())
     found = PairwiseDots.apply(vector, others, head.triangle, head.mirror, zeros)
+    assert found.grad_fn.looped is looped
     found.backward(torch.ones_like(found) if gradient is None else gradient)
     return found.detach(), vector.grad, others.grad
 
@@ -73,6 +75,7 @@ def test_one_step_of_training_is_the_same_either_way(monkeypatch):
         assert padding(8 + 15)  # zero columns are a part of it
         dense, emb = torch.randn(7, 3), torch.randn(7, 5, 8, requires_grad=True)
         monkeypatch.setattr(pairwise_dots, "LOOPS", looped)
+        monkeypatch.setattr(pairwise_dots, "LOOP_THREADS", torch.get_num_threads())
         head(dense, emb).square().sum().backward()
         taken.append([emb.grad, *(p.grad for p in head.parameters())])
     torch.testing.assert_close(*taken, rtol=1e-4, atol=1e-5)
